@@ -1,0 +1,77 @@
+"""What goes wrong, in the words and the form of whoever asked: JSON under /api/, a page elsewhere."""
+
+import errno
+from typing import Any
+
+from django.conf import settings
+from django.core.exceptions import (
+    RequestDataTooBig,
+    SuspiciousOperation,
+    TooManyFieldsSent,
+    TooManyFilesSent,
+    ValidationError,
+)
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
+from django.views import defaults
+from rest_framework import exceptions, serializers, views
+from rest_framework.response import Response
+
+from gallery.uploads import StorageFull
+from labeling.clip import ModelUnusable
+
+API = ("/api/", "/image_text_similarity_best_match")
+TOO_MANY_FILES = (
+    f"More than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files came at once, and none was kept. Pack them in "
+    "a ZIP; or allow scripts for this site: then files go one by one, as many as you like."
+)
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class Refused(exceptions.APIException):
+    def __init__(self, status_code: int, detail: str) -> None:
+        self.status_code = status_code
+        super().__init__(detail)
+
+
+def api_exception(error: Exception, context: dict[str, Any]) -> Response | None:
+    """DRF's answer to an exception, for those of Django and of our doors as well."""
+    return views.exception_handler(_as_drf(error), context)
+
+
+def _as_drf(error: Exception) -> Exception:
+    match error:
+        case ValidationError():
+            return exceptions.ValidationError(serializers.as_serializer_error(error))
+        case TooManyFilesSent():
+            return Refused(413, f"Too many files: at most {settings.DATA_UPLOAD_MAX_NUMBER_FILES} a request.")
+        case RequestDataTooBig() | TooManyFieldsSent():
+            return Refused(413, "The request is too large.")
+        case SuspiciousOperation():
+            return exceptions.ParseError("The request can't be read.")
+        case StorageFull():
+            return Refused(507, str(error))
+        case OSError(errno=number) if number in NO_SPACE:
+            return Refused(507, "The disk is full. Free some space, then try again.")
+        case ModelUnusable():
+            return Refused(503, str(error))
+    return error
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return JsonResponse({"detail": "Bad request."}, status=400)
+    reason = TOO_MANY_FILES if isinstance(exception, TooManyFilesSent) else ""
+    return render(request, "400.html", {"reason": reason}, status=400)
+
+
+def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    if request.path.startswith(API):
+        return JsonResponse({"detail": "Not found."}, status=404)
+    return defaults.page_not_found(request, exception)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    if request.path.startswith(API):
+        return JsonResponse({"detail": "Something went wrong on the server; it is in its log."}, status=500)
+    return defaults.server_error(request)

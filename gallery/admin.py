@@ -1,0 +1,242 @@
+"""The gallery's rows in Django's admin. What has a door on the pages goes through the same one here."""
+
+from base64 import b64encode
+from typing import Any
+
+from allauth.account.decorators import secure_admin_login
+from django.contrib import admin, messages
+from django.core.exceptions import ValidationError
+from django.db.models import Count, QuerySet
+from django.forms import BaseInlineFormSet, CheckboxInput, ModelForm
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+from knox.models import AuthToken
+
+from gallery import members, uploads
+from gallery.access import Role
+from gallery.models import Image, Membership, Project, Upload, UploadEntry, free_slug
+
+admin.site.site_header = admin.site.site_title = "clipsite"
+# The site's own log-in page counts failures; the admin's would not.
+admin.site.login = secure_admin_login(admin.site.login)
+
+
+class ReadOnly:
+    """Rows that are looked at and never touched."""
+
+    def has_add_permission(self, *args: Any) -> bool:
+        return False
+
+    def has_change_permission(self, *args: Any) -> bool:
+        return False
+
+    def has_delete_permission(self, *args: Any) -> bool:
+        return False
+
+
+class ByDoor(admin.ModelAdmin):
+    """Saves through a door, and shows on the form what the door refuses."""
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except ValidationError as refusal:
+            messages.error(request, " ".join(refusal.messages))
+            return redirect(request.get_full_path())
+
+
+class Cascading:
+    """Rows that go with everything in them, the read-only rows included."""
+
+    def get_deleted_objects(self, rows: QuerySet, request: HttpRequest) -> tuple:
+        deleted, counts, _, protected = super().get_deleted_objects(rows, request)
+        return deleted, counts, set(), protected
+
+
+class KeepsAnOwner(BaseInlineFormSet):
+    def clean(self) -> None:
+        super().clean()
+        kept = [
+            form.cleaned_data for form in self.forms if form.is_valid() and form not in self.deleted_forms
+        ]
+        if not any(row.get("role") == Role.OWNER for row in kept):
+            raise ValidationError("A project needs an owner.")
+
+
+class MembershipInline(admin.TabularInline):
+    model = Membership
+    formset = KeepsAnOwner
+    autocomplete_fields = ["user"]
+    extra = 1
+
+
+@admin.register(Project)
+class ProjectAdmin(Cascading, admin.ModelAdmin):
+    list_display = ["name", "slug", "image_count", "member_count", "created_at"]
+    search_fields = ["name", "slug", "description"]
+    list_filter = ["created_at"]
+    date_hierarchy = "created_at"
+    readonly_fields = ["slug", "created_at"]
+    inlines = [MembershipInline]
+    view_on_site = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Project]:
+        return (
+            super()
+            .get_queryset(request)
+            .annotate(
+                images_in=Count("images", distinct=True), members_in=Count("memberships", distinct=True)
+            )
+        )
+
+    @admin.display(description="images", ordering="images_in")
+    def image_count(self, project: Project) -> int:
+        return project.images_in
+
+    @admin.display(description="members", ordering="members_in")
+    def member_count(self, project: Project) -> int:
+        return project.members_in
+
+    def save_model(self, request: HttpRequest, obj: Project, form: ModelForm, change: bool) -> None:
+        obj.slug = obj.slug or free_slug(obj.name)
+        super().save_model(request, obj, form, change)
+
+    def delete_model(self, request: HttpRequest, obj: Project) -> None:
+        uploads.delete_project(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Project]) -> None:
+        for project in queryset:
+            uploads.delete_project(project)
+
+
+@admin.register(Membership)
+class MembershipAdmin(ByDoor):
+    list_display = ["user", "project", "role"]
+    list_select_related = ["user", "project"]
+    list_filter = ["role"]
+    search_fields = ["user__username", "project__name", "project__slug"]
+    readonly_fields = ["project", "user"]
+    # One by one: the last owner of a project stays.
+    actions = None
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Membership | None = None) -> bool:
+        if obj and obj.role == Role.OWNER and obj.project.memberships.filter(role=Role.OWNER).count() == 1:
+            return False
+        return super().has_delete_permission(request, obj)
+
+    def save_model(self, request: HttpRequest, obj: Membership, form: ModelForm, change: bool) -> None:
+        members.change_role(obj, obj.role)
+
+    def delete_model(self, request: HttpRequest, obj: Membership) -> None:
+        members.remove(obj)
+
+
+@admin.register(Image)
+class ImageAdmin(Cascading, admin.ModelAdmin):
+    list_display = ["name", "project", "format", "width", "height", "size", "uploaded_by", "uploaded_at"]
+    list_select_related = ["project", "uploaded_by"]
+    list_filter = ["format", "uploaded_at"]
+    search_fields = ["name", "sha256", "project__name", "project__slug"]
+    search_help_text = "A name, a SHA-256, or a project."
+    readonly_fields = [
+        *(
+            "picture",
+            "project",
+            "file",
+            "thumbnail",
+            "preview",
+            "sha256",
+            "width",
+            "height",
+            "format",
+            "size",
+        ),
+        *("uploaded_by", "uploaded_at"),
+    ]
+    fields = ["name", *readonly_fields]
+    # Its page opens to members alone, which who runs the site need not be.
+    view_on_site = False
+    # Counting ten thousands of rows for every page of a search helps nobody.
+    show_full_result_count = False
+
+    @admin.display(description="picture")
+    def picture(self, image: Image) -> str:
+        try:
+            with image.thumbnail.open("rb") as file:
+                content = b64encode(file.read()).decode()
+        except FileNotFoundError:
+            return "The file is missing."
+        return format_html('<img src="data:image/webp;base64,{}" alt="">', content)
+
+    @admin.display(description="stored as")
+    def stored_as(self, image: Image) -> str:
+        return image.file.name
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def delete_model(self, request: HttpRequest, obj: Image) -> None:
+        uploads.delete_image(obj)
+
+    def delete_queryset(self, request: HttpRequest, queryset: QuerySet[Image]) -> None:
+        for image in queryset:
+            uploads.delete_image(image)
+
+
+@admin.register(Upload)
+class UploadAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "uploaded_by", "created_at", "state", "total", "error"]
+    exclude = ["archive"]
+    list_select_related = ["project", "uploaded_by"]
+    list_filter = ["state", "created_at"]
+    search_fields = ["project__name", "project__slug", "uploaded_by__username"]
+
+
+@admin.register(UploadEntry)
+class UploadEntryAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["name", "upload", "outcome", "reason", "image"]
+    list_select_related = ["upload", "image"]
+    list_filter = ["outcome"]
+    search_fields = ["name", "=upload__id"]
+    show_full_result_count = False
+
+
+if admin.site.is_registered(AuthToken):
+    admin.site.unregister(AuthToken)
+
+
+@admin.register(AuthToken)
+class TokenAdmin(ReadOnly, admin.ModelAdmin):
+    """Tokens can be revoked. Their hash is shown nowhere, so they have no page of their own."""
+
+    list_display = ["begins_with", "user", "created", "expiry"]
+    list_display_links = None
+    list_select_related = ["user"]
+    list_filter = ["created", "expiry"]
+    search_fields = ["user__username", "token_key__startswith"]
+    actions = ["revoke"]
+
+    def action_checkbox(self, obj: AuthToken) -> SafeString:
+        # Django's own names the row by its str(), which is the hash.
+        attrs = {"class": "action-select", "aria-label": f"Select the token {self.begins_with(obj)}"}
+        return CheckboxInput(attrs, check_test=lambda value: False).render("_selected_action", obj.pk)
+
+    @admin.display(description="token", ordering="token_key")
+    def begins_with(self, token: AuthToken) -> str:
+        return f"{token.token_key[:8]}…"
+
+    @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
+    def revoke(self, request: HttpRequest, queryset: QuerySet[AuthToken]) -> None:
+        count, _ = queryset.delete()
+        self.message_user(request, f"{count} revoked.")
+
+    def has_revoke_permission(self, request: HttpRequest) -> bool:
+        return request.user.has_perm("knox.delete_authtoken")
+
+    def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        return redirect("admin:knox_authtoken_changelist")

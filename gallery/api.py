@@ -1,0 +1,224 @@
+"""API v1 of projects, members and images. Changes go through the doors, as on the pages."""
+
+from typing import Any, ClassVar
+
+from allauth.account.adapter import get_adapter
+from django.core.exceptions import ValidationError
+from django.db.models import QuerySet
+from django.http import FileResponse
+from django.shortcuts import get_object_or_404
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from knox.models import AuthToken
+from rest_framework.exceptions import ParseError, Throttled
+from rest_framework.generics import GenericAPIView, ListAPIView
+from rest_framework.parsers import MultiPartParser
+from rest_framework.permissions import AllowAny, IsAuthenticated
+from rest_framework.request import Request
+from rest_framework.response import Response
+from rest_framework.serializers import BaseSerializer
+from rest_framework.views import APIView
+
+from gallery import access, media, members, projects, uploads
+from gallery.models import Image, Membership, Project, Upload
+from gallery.serializers import (
+    AddedSerializer,
+    FilesSerializer,
+    ImageSerializer,
+    MemberSerializer,
+    ProjectSerializer,
+    RoleSerializer,
+    TokenRequestSerializer,
+    TokenSerializer,
+    UploadSerializer,
+)
+
+
+def checked(serializer: BaseSerializer) -> dict[str, Any]:
+    """What the request says, once it is valid. Raises DRF's ValidationError."""
+    serializer.is_valid(raise_exception=True)
+    return serializer.validated_data
+
+
+class Token(APIView):
+    def get_permissions(self) -> list[AllowAny | IsAuthenticated]:
+        return [AllowAny() if self.request.method == "POST" else IsAuthenticated()]
+
+    def get_authenticators(self) -> list:
+        # A login is nobody's yet; and a session's cookie must not ask it for a CSRF token.
+        return [] if self.request and self.request.method == "POST" else super().get_authenticators()
+
+    @extend_schema(request=TokenRequestSerializer, responses=TokenSerializer, auth=[])
+    def post(self, request: Request) -> Response:
+        """A token for a username and password. Ten failures in five minutes, and there is a wait."""
+        credentials = checked(TokenRequestSerializer(data=request.data))
+        try:
+            user = get_adapter().authenticate(request._request, **credentials)
+        except ValidationError as error:
+            raise Throttled(detail=error.messages[0]) from error
+        if user is None or not user.is_active:
+            return Response({"detail": "The username or the password is wrong."}, status=401)
+        row, token = AuthToken.objects.create(user)
+        return Response(TokenSerializer({"token": token, "expiry": row.expiry}).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request) -> Response:
+        """Revoke the token that this request is made with."""
+        if not isinstance(request.auth, AuthToken):
+            raise ParseError("No token was sent: which one is to be revoked?")
+        request.auth.delete()
+        return Response(status=204)
+
+
+class Projects(ListAPIView):
+    """The projects that you are a member of."""
+
+    serializer_class = ProjectSerializer
+    queryset = Project.objects.all()
+
+    def get_queryset(self) -> QuerySet[Project]:
+        return Project.objects.for_user(self.request.user)
+
+    @extend_schema(responses={201: ProjectSerializer})
+    def post(self, request: Request) -> Response:
+        """Make a project; you own it."""
+        project = projects.create(request.user, **checked(ProjectSerializer(data=request.data)))
+        project.role = access.Role.OWNER
+        return Response(ProjectSerializer(project).data, status=201)
+
+
+class ProjectDetail(GenericAPIView):
+    serializer_class = ProjectSerializer
+
+    def get(self, request: Request, slug: str) -> Response:
+        """One project, and your role in it."""
+        project = access.fetch(Project.objects, request.user, "view", slug=slug)
+        return Response(ProjectSerializer(project).data)
+
+    def patch(self, request: Request, slug: str) -> Response:
+        """Change its name or description."""
+        project = access.fetch(Project.objects, request.user, "edit project", slug=slug)
+        serializer = ProjectSerializer(project, data=request.data, partial=True)
+        checked(serializer)
+        serializer.save()
+        return Response(serializer.data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, slug: str) -> Response:
+        """Delete the project, its images and every decision about them."""
+        project = access.fetch(Project.objects, request.user, "delete project", slug=slug)
+        uploads.delete_project(project)
+        return Response(status=204)
+
+
+class Members(ListAPIView):
+    """The project's members."""
+
+    serializer_class = MemberSerializer
+    queryset = Membership.objects.all()
+
+    def get_queryset(self) -> QuerySet[Membership]:
+        project = access.fetch(Project.objects, self.request.user, "view", slug=self.kwargs["slug"])
+        return project.memberships.select_related("user")
+
+    @extend_schema(responses={201: MemberSerializer})
+    def post(self, request: Request, slug: str) -> Response:
+        """Give a user a role in the project."""
+        project = access.fetch(Project.objects, request.user, "manage members", slug=slug)
+        asked = checked(MemberSerializer(data=request.data))
+        membership = members.add(project, asked["user"]["username"], asked["role"])
+        return Response(MemberSerializer(membership).data, status=201)
+
+
+class Member(GenericAPIView):
+    serializer_class = MemberSerializer
+
+    @extend_schema(request=RoleSerializer)
+    def patch(self, request: Request, slug: str, pk: int) -> Response:
+        """Change a member's role. A project keeps an owner."""
+        membership = self.fetch(slug, pk)
+        asked = checked(RoleSerializer(data=request.data))
+        return Response(MemberSerializer(members.change_role(membership, asked["role"])).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, slug: str, pk: int) -> Response:
+        """Remove a member. What they did stays."""
+        members.remove(self.fetch(slug, pk))
+        return Response(status=204)
+
+    def fetch(self, slug: str, pk: int) -> Membership:
+        project = access.fetch(Project.objects, self.request.user, "manage members", slug=slug)
+        return get_object_or_404(project.memberships.select_related("user"), pk=pk)
+
+
+class Images(ListAPIView):
+    """The project's images, newest first."""
+
+    serializer_class = ImageSerializer
+    parser_classes: ClassVar = [MultiPartParser]
+    queryset = Image.objects.all()
+
+    def get_queryset(self) -> QuerySet[Image]:
+        project = access.fetch(Project.objects, self.request.user, "view", slug=self.kwargs["slug"])
+        return project.images.select_related("project", "uploaded_by")
+
+    @extend_schema(
+        request={"multipart/form-data": FilesSerializer},
+        responses={
+            201: AddedSerializer,
+            202: OpenApiResponse(
+                AddedSerializer, "A large ZIP is being unpacked: its report is the upload's."
+            ),
+            400: OpenApiResponse(AddedSerializer, "Every file was refused; or the request lacks files."),
+        },
+    )
+    def post(self, request: Request, slug: str) -> Response:
+        """Add pictures, or a ZIP of them. A file that is refused stands in the answer with its reason."""
+        project = access.fetch(Project.objects, request.user, "upload", slug=slug)
+        asked = checked(FilesSerializer(data=request.data))
+        upload = None
+        if pk := asked.get("upload"):
+            upload = get_object_or_404(project.uploads, pk=pk, uploaded_by=request.user)
+        upload = uploads.add_images(project, request.user, asked["files"], upload)
+        return Response(AddedSerializer(upload, context={"request": request}).data, status=_outcome(upload))
+
+
+def _outcome(upload: Upload) -> int:
+    if upload.state == Upload.State.OPEN:
+        return 202
+    return 201 if any(entry.outcome != "refused" for entry in upload.fresh) else 400
+
+
+class UploadDetail(GenericAPIView):
+    serializer_class = UploadSerializer
+
+    def get(self, request: Request, pk: int) -> Response:
+        """How far an upload is, and which files were refused."""
+        upload = access.fetch(Upload.objects.select_related("project"), request.user, "view", pk=pk)
+        return Response(UploadSerializer(upload).data)
+
+
+class ImageDetail(GenericAPIView):
+    serializer_class = ImageSerializer
+
+    def get(self, request: Request, pk: int) -> Response:
+        """One image."""
+        rows = Image.objects.select_related("project", "uploaded_by")
+        image = access.fetch(rows, request.user, "view", pk=pk)
+        return Response(ImageSerializer(image, context={"request": request}).data)
+
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, pk: int) -> Response:
+        """Delete the image and every decision about it."""
+        image = access.fetch(Image.objects, request.user, "delete images", pk=pk)
+        uploads.delete_image(image)
+        return Response(status=204)
+
+
+class ImageFile(APIView):
+    field = "file"
+
+    @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
+    def get(self, request: Request, pk: int) -> FileResponse:
+        """The picture itself."""
+        return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), self.field)

@@ -1,0 +1,16 @@
+from django.urls import path
+
+from gallery import api
+
+urlpatterns = [
+    path("token/", api.Token.as_view(), name="api-token"),
+    path("projects/", api.Projects.as_view(), name="api-projects"),
+    path("projects/<slug:slug>/", api.ProjectDetail.as_view(), name="api-project"),
+    path("projects/<slug:slug>/members/", api.Members.as_view(), name="api-members"),
+    path("projects/<slug:slug>/members/<int:pk>/", api.Member.as_view(), name="api-member"),
+    path("projects/<slug:slug>/images/", api.Images.as_view(), name="api-images"),
+    path("uploads/<int:pk>/", api.UploadDetail.as_view(), name="api-upload"),
+    path("images/<int:pk>/", api.ImageDetail.as_view(), name="api-image"),
+    path("images/<int:pk>/file/", api.ImageFile.as_view(), name="api-image-file"),
+    path("images/<int:pk>/thumbnail/", api.ImageFile.as_view(field="thumbnail"), name="api-image-thumbnail"),
+]

@@ -1,0 +1,49 @@
+"""The one door for a project's members. A project always keeps an owner."""
+
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from gallery.access import Role
+from gallery.models import Membership, Project
+
+
+@transaction.atomic
+def add(project: Project, username: str, role: str) -> Membership:
+    """Give the user of that name a role in the project. Raises ValidationError."""
+    user = get_user_model().objects.filter(username=username.strip()).first()
+    if user is None:
+        raise ValidationError({"username": f"There is no user “{username}” here. Ask them to sign up first."})
+    if project.memberships.filter(user=user).exists():
+        raise ValidationError({"username": f"“{username}” is a member already: change the role instead."})
+    return Membership.objects.create(project=project, user=user, role=_known(role))
+
+
+@transaction.atomic
+def change_role(membership: Membership, role: str) -> Membership:
+    """Raises ValidationError, also where the project would be left without an owner."""
+    if _known(role) != Role.OWNER:
+        _keep_an_owner(membership)
+    membership.role = role
+    membership.save(update_fields=["role"])
+    return membership
+
+
+@transaction.atomic
+def remove(membership: Membership) -> None:
+    """What the member did in the project stays. Raises ValidationError for the last owner."""
+    _keep_an_owner(membership)
+    membership.delete()
+
+
+def _known(role: str) -> str:
+    if role not in Role.values:
+        raise ValidationError({"role": f"“{role}” is no role. There are {', '.join(Role.values)}."})
+    return role
+
+
+def _keep_an_owner(membership: Membership) -> None:
+    # Locked: of two owners who remove each other at the same moment, the second is refused.
+    owners = Membership.objects.select_for_update().filter(project=membership.project_id, role=Role.OWNER)
+    if {owner.pk for owner in owners} == {membership.pk}:
+        raise ValidationError({"role": "A project needs an owner: make somebody else an owner first."})

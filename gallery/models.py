@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import uuid
+from collections import Counter
+from pathlib import Path
+from typing import Self
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Count, F
+from django.urls import reverse
+from django.utils import timezone
+from django.utils.functional import cached_property
+from django.utils.text import slugify
+
+from gallery.access import Role, User
+
+
+class ForUser(models.QuerySet):
+    """Rows that belong to a project, directly or through `project_path`."""
+
+    project_path = "project__"
+
+    def for_user(self, user: User) -> Self:
+        """The rows of projects that `user` is a member of, each with the user's `role` in it."""
+        membership = f"{self.project_path}memberships__"
+        return self.filter(**{f"{membership}user_id": user.pk}).annotate(role=F(f"{membership}role"))
+
+
+class ProjectQuerySet(ForUser):
+    project_path = ""
+
+
+class Project(models.Model):
+    name = models.CharField(max_length=120)
+    slug = models.SlugField(max_length=140, unique=True, editable=False)
+    description = models.TextField(blank=True, max_length=2000)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ProjectQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("gallery", args=[self.slug])
+
+
+def free_slug(name: str) -> str:
+    """A slug that no project has: the name's own, or that with a few random characters."""
+    slug = slugify(name)[:120] or "project"
+    if slug == "new" or Project.objects.filter(slug=slug).exists():
+        slug = f"{slug}-{uuid.uuid4().hex[:6]}"
+    return slug
+
+
+class Membership(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="memberships")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="memberships")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.LABELER)
+
+    class Meta:
+        ordering = ["user__username"]
+        constraints = [models.UniqueConstraint(fields=["project", "user"], name="one_membership")]
+
+    def __str__(self) -> str:
+        return f"{self.user} ({self.role})"
+
+
+class Upload(models.Model):
+    """One act of adding images; what became of each name stands in its entries."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "in progress"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="uploads")
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.DONE)
+    error = models.CharField(max_length=300, blank=True)
+    # A ZIP waits here until its last entry is in; `beat_at` tells a live expansion from a dead one.
+    archive = models.FileField(upload_to="uploads", blank=True, max_length=200)
+    total = models.PositiveIntegerField(default=0)
+    beat_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"upload {self.pk}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("upload", args=[self.pk])
+
+    @cached_property
+    def counts(self) -> Counter[str]:
+        """How many of its entries had which outcome."""
+        return Counter(dict(self.entries.order_by("outcome").values_list("outcome").annotate(Count("pk"))))
+
+    @cached_property
+    def fresh(self) -> list[UploadEntry]:
+        """The entries that this very object brought about: of an upload in several requests, this one's."""
+        return []
+
+
+def original_path(image: Image, filename: str) -> str:
+    return f"images/{image.project_id}/{uuid.uuid4().hex}{Path(filename).suffix}"
+
+
+class Image(models.Model):
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="images")
+    name = models.CharField(max_length=255)
+    file = models.FileField(upload_to=original_path, max_length=200)
+    thumbnail = models.FileField(upload_to=original_path, max_length=200)
+    preview = models.FileField(upload_to=original_path, max_length=200)
+    sha256 = models.CharField(max_length=64)
+    width = models.PositiveIntegerField(help_text="In pixels, orientation applied.")
+    height = models.PositiveIntegerField(help_text="In pixels, orientation applied.")
+    format = models.CharField(max_length=8)
+    size = models.PositiveBigIntegerField(help_text="In bytes.")
+    uploaded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    uploaded_at = models.DateTimeField(default=timezone.now)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="one_image_per_hash")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("image", args=[self.pk])
+
+
+class UploadEntry(models.Model):
+    class Outcome(models.TextChoices):
+        ADDED = "added", "added"
+        DUPLICATE = "duplicate", "already here"
+        REFUSED = "refused", "refused"
+
+    upload = models.ForeignKey(Upload, on_delete=models.CASCADE, related_name="entries")
+    position = models.PositiveIntegerField()
+    name = models.CharField(max_length=255)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    image = models.ForeignKey(Image, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        ordering = ["position"]
+        verbose_name_plural = "upload entries"
+        constraints = [models.UniqueConstraint(fields=["upload", "position"], name="one_entry_per_position")]
+
+    def __str__(self) -> str:
+        return f"{self.name}: {self.outcome}"

@@ -1,0 +1,157 @@
+from rest_framework import serializers
+
+from gallery.access import Role
+from gallery.models import Image, Membership, Project, Upload, UploadEntry
+
+BIGGEST_ID = 2**63 - 1
+
+
+class IdField(serializers.IntegerField):
+    """The id of a row, within what a database can look up."""
+
+    def __init__(self, **options: object) -> None:
+        super().__init__(min_value=1, max_value=BIGGEST_ID, **options)
+
+
+class TokenRequestSerializer(serializers.Serializer):
+    username = serializers.CharField(max_length=150)
+    password = serializers.CharField(max_length=4096, trim_whitespace=False)
+
+
+class TokenSerializer(serializers.Serializer):
+    token = serializers.CharField(help_text="Shown this once. Send it as `Authorization: Token …`.")
+    expiry = serializers.DateTimeField()
+
+
+class ProjectSerializer(serializers.ModelSerializer):
+    role = serializers.ChoiceField(Role.choices, read_only=True, help_text="Yours.")
+
+    class Meta:
+        model = Project
+        fields = ["slug", "name", "description", "created_at", "role"]
+        read_only_fields = ["slug", "created_at"]
+
+
+class MemberSerializer(serializers.ModelSerializer):
+    username = serializers.CharField(source="user.username", max_length=150)
+
+    class Meta:
+        model = Membership
+        fields = ["id", "username", "role"]
+
+
+class RoleSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = Membership
+        fields = ["role"]
+        extra_kwargs = {"role": {"required": True}}
+
+
+class ImageSerializer(serializers.ModelSerializer):
+    project = serializers.SlugRelatedField("slug", read_only=True)
+    uploaded_by = serializers.CharField(source="uploaded_by.username", read_only=True, default=None)
+    file = serializers.HyperlinkedIdentityField("api-image-file", help_text="The original, as a download.")
+    thumbnail = serializers.HyperlinkedIdentityField(
+        "api-image-thumbnail", help_text="WebP, at most 320 pixels a side."
+    )
+
+    class Meta:
+        model = Image
+        fields = [
+            *("id", "project", "name", "sha256", "width", "height", "format", "size"),
+            *("uploaded_by", "uploaded_at", "file", "thumbnail"),
+        ]
+        read_only_fields = fields
+
+
+class FilesSerializer(serializers.Serializer):
+    files = serializers.ListField(
+        child=serializers.FileField(allow_empty_file=True),
+        help_text="Pictures, or a ZIP of pictures. Repeat the field for several.",
+    )
+    upload = IdField(
+        required=False, help_text="Of an earlier answer: these files belong to the same act of adding."
+    )
+
+
+class DuplicateSerializer(serializers.ModelSerializer):
+    image = serializers.IntegerField(
+        source="image_id", allow_null=True, help_text="The same picture, here before."
+    )
+
+    class Meta:
+        model = UploadEntry
+        fields = ["name", "image"]
+
+
+class RefusedSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = UploadEntry
+        fields = ["name", "reason"]
+
+
+class AddedSerializer(serializers.Serializer):
+    """What became of the files of one request."""
+
+    upload = serializers.IntegerField(source="pk")
+    state = serializers.ChoiceField(
+        Upload.State.choices, help_text="`open`: a large ZIP is still being unpacked."
+    )
+    added = serializers.SerializerMethodField()
+    duplicates = serializers.SerializerMethodField()
+    refused = serializers.SerializerMethodField()
+
+    def get_added(self, upload: Upload) -> ImageSerializer(many=True):
+        images = [entry.image for entry in self._fresh(upload, UploadEntry.Outcome.ADDED)]
+        return ImageSerializer(images, many=True, context=self.context).data
+
+    def get_duplicates(self, upload: Upload) -> DuplicateSerializer(many=True):
+        return DuplicateSerializer(self._fresh(upload, UploadEntry.Outcome.DUPLICATE), many=True).data
+
+    def get_refused(self, upload: Upload) -> RefusedSerializer(many=True):
+        return RefusedSerializer(self._fresh(upload, UploadEntry.Outcome.REFUSED), many=True).data
+
+    def _fresh(self, upload: Upload, outcome: str) -> list[UploadEntry]:
+        return [entry for entry in upload.fresh if entry.outcome == outcome]
+
+
+class UploadSerializer(serializers.ModelSerializer):
+    """How far an upload is, counted in files."""
+
+    project = serializers.SlugRelatedField("slug", read_only=True)
+    total = serializers.SerializerMethodField()
+    done = serializers.SerializerMethodField()
+    added = serializers.SerializerMethodField()
+    duplicates = serializers.SerializerMethodField()
+    refused = serializers.SerializerMethodField(help_text="The first thousand.")
+
+    class Meta:
+        model = Upload
+        fields = [
+            "id",
+            "project",
+            "state",
+            "error",
+            "total",
+            "done",
+            "added",
+            "duplicates",
+            "refused",
+            "created_at",
+        ]
+
+    def get_total(self, upload: Upload) -> int:
+        return max(upload.total, self.get_done(upload))
+
+    def get_done(self, upload: Upload) -> int:
+        return sum(upload.counts.values())
+
+    def get_added(self, upload: Upload) -> int:
+        return upload.counts[UploadEntry.Outcome.ADDED]
+
+    def get_duplicates(self, upload: Upload) -> int:
+        return upload.counts[UploadEntry.Outcome.DUPLICATE]
+
+    def get_refused(self, upload: Upload) -> RefusedSerializer(many=True):
+        refused = upload.entries.filter(outcome=UploadEntry.Outcome.REFUSED)
+        return RefusedSerializer(refused[:1000], many=True).data

@@ -1,0 +1,19 @@
+from django.urls import path
+
+from gallery import views
+
+urlpatterns = [
+    path("", views.projects, name="projects"),
+    path("projects/<slug:slug>/settings/", views.project_settings, name="project_settings"),
+    path("projects/<slug:slug>/delete/", views.project_delete, name="project_delete"),
+    path("projects/<slug:slug>/members/", views.members, name="members"),
+    path("members/<int:pk>/", views.member, name="member"),
+    path("projects/<slug:slug>/upload/", views.project_upload, name="project_upload"),
+    path("uploads/<int:pk>/", views.upload, name="upload"),
+    path("images/<int:pk>/file/", views.image_file, name="image_file"),
+    path("images/<int:pk>/thumbnail/", views.image_thumbnail, name="image_thumbnail"),
+    path("images/<int:pk>/preview/", views.image_preview, name="image_preview"),
+    path("images/<int:pk>/delete/", views.image_delete, name="image_delete"),
+    path("account/tokens/", views.tokens, name="tokens"),
+    path("account/tokens/revoke/", views.token_revoke, name="token_revoke"),
+]

@@ -1,0 +1,253 @@
+from datetime import timedelta
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.core.paginator import Paginator
+from django.db.models import Case, Count, Model, OuterRef, Subquery, When
+from django.db.models.functions import Coalesce
+from django.http import FileResponse, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
+from knox.models import AuthToken
+
+from gallery import access, media, reports, uploads
+from gallery import members as door
+from gallery.access import ACTIONS, allowed
+from gallery.forms import (
+    ROLE_WORDS,
+    DeleteProjectForm,
+    MemberForm,
+    ProjectForm,
+    TokenForm,
+    UploadForm,
+    upload_limits,
+)
+from gallery.models import Image, Membership, Project, Upload, UploadEntry
+
+PROJECTS_A_PAGE = 24
+ENTRIES_A_PAGE = 200
+THUMBNAILS = 4
+
+get_or_post = require_http_methods(["GET", "HEAD", "POST"])
+
+
+def _sent(request: HttpRequest) -> QueryDict | None:
+    """What a form is filled with: nothing, where it is only shown."""
+    return request.POST if request.method == "POST" else None
+
+
+@login_required
+@require_safe
+def projects(request: HttpRequest) -> HttpResponse:
+    rows = Project.objects.for_user(request.user).annotate(
+        image_count=_count(Image, "project"), member_count=_count(Membership, "project"), **_newest_images()
+    )
+    page = Paginator(rows, PROJECTS_A_PAGE).get_page(request.GET.get("page"))
+    for project in page.object_list:
+        found = (getattr(project, f"newest_{number}") for number in range(THUMBNAILS))
+        project.thumbnails = [image_id for image_id in found if image_id]
+    return render(request, "gallery/projects.html", {"page": page})
+
+
+def _count(model: type[Model], parent: str) -> Coalesce:
+    rows = model.objects.filter(**{parent: OuterRef("pk")}).order_by().values(parent)
+    return Coalesce(Subquery(rows.annotate(count=Count("pk")).values("count")), 0)
+
+
+def _newest_images() -> dict[str, Subquery]:
+    newest = Image.objects.filter(project=OuterRef("pk")).order_by("-pk").values("pk")
+    return {f"newest_{number}": Subquery(newest[number : number + 1]) for number in range(THUMBNAILS)}
+
+
+@login_required
+@get_or_post
+def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.fetch(Project.objects, request.user, "edit project", slug=slug)
+    form = ProjectForm(_sent(request), instance=project)
+    if request.method == "POST" and form.is_valid():
+        form.save()
+        messages.success(request, "Saved.")
+        return redirect("project_settings", slug)
+    return _settings_page(request, project, form, DeleteProjectForm(project))
+
+
+@login_required
+@require_POST
+def project_delete(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.fetch(Project.objects, request.user, "delete project", slug=slug)
+    form = DeleteProjectForm(project, request.POST)
+    if form.is_valid():
+        uploads.delete_project(project)
+        messages.success(request, f"“{project.name}” and everything in it is deleted.")
+        return redirect("projects")
+    return _settings_page(request, project, ProjectForm(instance=project), form)
+
+
+def _settings_page(
+    request: HttpRequest, project: Project, form: ProjectForm, delete_form: DeleteProjectForm
+) -> HttpResponse:
+    context = {
+        # As it is stored: the form has put what was typed into its own instance.
+        "project": Project.objects.get(pk=project.pk),
+        "may": allowed(project.role),
+        "tab": "settings",
+        "form": form,
+        "delete_form": delete_form,
+        "image_count": project.images.count(),
+    }
+    return render(request, "gallery/project_settings.html", context)
+
+
+@login_required
+@get_or_post
+def members(request: HttpRequest, slug: str) -> HttpResponse:
+    action = "manage members" if request.method == "POST" else "view"
+    project = access.fetch(Project.objects, request.user, action, slug=slug)
+    form = MemberForm(_sent(request))
+    if request.method == "POST" and form.is_valid():
+        try:
+            added = door.add(project, form.cleaned_data["username"], form.cleaned_data["role"])
+        except ValidationError as error:
+            form.add_error(None, error)
+        else:
+            messages.success(request, f"{added.user} is a member now, as {added.get_role_display().lower()}.")
+            return redirect("members", slug)
+    context = {
+        "project": project,
+        "may": allowed(project.role),
+        "tab": "members",
+        "form": form,
+        "memberships": project.memberships.select_related("user"),
+        "roles": [(role, role.label, ROLE_WORDS[role]) for role in ACTIONS],
+    }
+    return render(request, "gallery/members.html", context)
+
+
+@login_required
+@require_POST
+def member(request: HttpRequest, pk: int) -> HttpResponse:
+    """Change a member's role, or remove a member; everybody may remove themselves."""
+    leaves = "remove" in request.POST and request.user.memberships.filter(pk=pk).exists()
+    action = "view" if leaves else "manage members"
+    project = access.fetch(Project.objects, request.user, action, memberships=pk)
+    membership = project.memberships.select_related("user").get(pk=pk)
+    try:
+        if "remove" in request.POST:
+            door.remove(membership)
+            said = f"You left “{project.name}”." if leaves else f"{membership.user} is no member any more."
+        else:
+            door.change_role(membership, request.POST.get("role", ""))
+            said = f"{membership.user} is {membership.get_role_display().lower()} now."
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+        return redirect("members", project.slug)
+    messages.success(request, said)
+    return redirect("projects") if leaves else redirect("members", project.slug)
+
+
+@login_required
+@get_or_post
+def project_upload(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.fetch(Project.objects, request.user, "upload", slug=slug)
+    form = UploadForm(_sent(request), request.FILES or None)
+    if request.method == "POST" and form.is_valid():
+        try:
+            upload = uploads.add_images(project, request.user, form.cleaned_data["files"])
+        except uploads.StorageFull as error:
+            form.add_error("files", str(error))
+        else:
+            reports.tell(request, upload)
+            return redirect(project)
+    context = {
+        "project": project,
+        "may": allowed(project.role),
+        "tab": "images",
+        "form": form,
+        "uploads": project.uploads.select_related("uploaded_by").annotate(
+            names=_count(UploadEntry, "upload")
+        )[:5],
+        "limits": upload_limits(),
+    }
+    return render(request, "gallery/project_upload.html", context)
+
+
+@login_required
+@require_safe
+def upload(request: HttpRequest, pk: int) -> HttpResponse:
+    row = access.fetch(Upload.objects.select_related("project", "uploaded_by"), request.user, "view", pk=pk)
+    outcome = request.GET.get("outcome", "")
+    entries = row.entries.select_related("image").order_by(
+        Case(When(outcome=UploadEntry.Outcome.REFUSED, then=0), default=1), "position"
+    )
+    if outcome in UploadEntry.Outcome.values:
+        entries = entries.filter(outcome=outcome)
+    context = {
+        "upload": row,
+        "project": row.project,
+        "may": allowed(row.role),
+        "tab": "images",
+        "outcome": outcome,
+        "outcomes": [(value, label, row.counts[value]) for value, label in UploadEntry.Outcome.choices],
+        "done": row.counts.total(),
+        "page": Paginator(entries, ENTRIES_A_PAGE).get_page(request.GET.get("page")),
+    }
+    return render(request, "gallery/upload.html", context)
+
+
+@login_required
+@require_safe
+def image_file(request: HttpRequest, pk: int) -> FileResponse:
+    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "file")
+
+
+@login_required
+@require_safe
+def image_thumbnail(request: HttpRequest, pk: int) -> FileResponse:
+    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "thumbnail")
+
+
+@login_required
+@require_safe
+def image_preview(request: HttpRequest, pk: int) -> FileResponse:
+    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "preview")
+
+
+@login_required
+@require_POST
+def image_delete(request: HttpRequest, pk: int) -> HttpResponse:
+    image = access.fetch(Image.objects.select_related("project"), request.user, "delete images", pk=pk)
+    uploads.delete_image(image)
+    messages.success(request, f"“{image.name}” is deleted.")
+    return redirect(image.project)
+
+
+@login_required
+@never_cache
+@get_or_post
+def tokens(request: HttpRequest) -> HttpResponse:
+    form = TokenForm(_sent(request))
+    token = None
+    if request.method == "POST" and form.is_valid():
+        # Shown on this very page and nowhere else: only its hash is stored.
+        _, token = AuthToken.objects.create(request.user, expiry=timedelta(days=form.cleaned_data["days"]))
+    context = {
+        "form": form,
+        "token": token,
+        "tokens": AuthToken.objects.filter(user=request.user).order_by("-created"),
+        "now": timezone.now(),
+        "api": request.build_absolute_uri(reverse("api-projects")),
+    }
+    return render(request, "gallery/tokens.html", context)
+
+
+@login_required
+@require_POST
+def token_revoke(request: HttpRequest) -> HttpResponse:
+    token = get_object_or_404(AuthToken, user=request.user, token_key=request.POST.get("token_key", ""))
+    token.delete()
+    messages.success(request, "The token is revoked: nobody gets in with it any more.")
+    return redirect("tokens")

@@ -1,0 +1,23 @@
+"""What a page answers to a change: where it goes on, or why it was refused."""
+
+from collections.abc import Iterable
+
+from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.shortcuts import render
+from django.utils.http import url_has_allowed_host_and_scheme
+
+
+def next_address(request: HttpRequest, default: str) -> str:
+    """Where the form wants to go on, if that is on this site."""
+    wanted = request.POST.get("next", "")
+    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
+        return wanted
+    return default
+
+
+def refused(request: HttpRequest, sentences: Iterable[str]) -> HttpResponse:
+    """400 with the reason: as a page, or as text for the script that shows it."""
+    words = " ".join(sentences)
+    if request.htmx:
+        return HttpResponseBadRequest(words, content_type="text/plain; charset=utf-8")
+    return render(request, "labeling/refused.html", {"words": words}, status=400)

@@ -1,0 +1,17 @@
+from django.urls import path
+
+from labeling import api
+
+urlpatterns = [
+    path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
+    path("label-sets/<int:pk>/", api.LabelSetDetail.as_view(), name="api-label-set"),
+    path("label-sets/<int:pk>/runs/", api.Runs.as_view(), name="api-runs"),
+    path("label-sets/<int:pk>/matches/", api.Matches.as_view(), name="api-matches"),
+    path("label-sets/<int:pk>/reviews/", api.Reviews.as_view(), name="api-reviews"),
+    path("label-sets/<int:pk>/reviews/undo/", api.Undo.as_view(), name="api-undo"),
+    path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
+    path("runs/<int:pk>/", api.Run.as_view(), name="api-run"),
+    path("runs/<int:pk>/cancel/", api.RunCancel.as_view(), name="api-run-cancel"),
+    path("runs/<int:pk>/retry/", api.RunRetry.as_view(), name="api-run-retry"),
+    path("images/<int:pk>/scores/", api.ImageScores.as_view(), name="api-image-scores"),
+]

@@ -1,0 +1,176 @@
+"""What people type and choose on the pages: a label set as lines of text, a decision, a batch to undo."""
+
+import re
+from typing import Any
+
+from django import forms
+from django.core.exceptions import ValidationError
+
+from labeling import scoring
+from labeling.label_sets import LabelSpec
+from labeling.models import Label, LabelSet, default_templates
+from labeling.review import Decision, Verdict
+
+# In a line, a backslash before one of these takes its meaning away.
+COLON, BAR = re.compile(r"(?<!\\):(?:\s+|$)"), re.compile(r"(?<!\\)\|")
+
+
+def to_line(label: Label) -> str:
+    """A label as one line: `red car`, or `red car: a red car | a red automobile`."""
+    name = label.name.replace(": ", "\\: ")
+    prompts = " | ".join(prompt.replace("|", "\\|") for prompt in label.prompts)
+    return f"{name}: {prompts}" if prompts else name
+
+
+def from_line(line: str) -> LabelSpec:
+    name, *rest = COLON.split(line.strip(), maxsplit=1)
+    prompts = BAR.split(rest[0]) if rest else []
+    texts = [prompt.replace("\\|", "|").strip() for prompt in prompts]
+    return LabelSpec(name.replace("\\:", ":").strip(), [text for text in texts if text])
+
+
+class Lines(forms.CharField):
+    """One thing a line; empty lines are none."""
+
+    widget = forms.Textarea
+
+    def clean(self, value: Any) -> list[str]:
+        lines = [line.strip() for line in super().clean(value).splitlines()]
+        return [line for line in lines if line]
+
+
+class LabelSetForm(forms.Form):
+    name = forms.CharField(max_length=120, initial="Labels")
+    labels = Lines(
+        help_text="One a line, two or more. A label can have texts of its own: "
+        "<code>red car: a red car on a road | a red automobile</code>",
+        widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false", "placeholder": "cat\ndog\nnothing"}),
+    )
+    templates = Lines(
+        label="Prompt templates",
+        required=False,
+        help_text="One a line, each with <code>{label}</code> in it: what CLIP is asked about a label "
+        "that has no texts of its own. Several are averaged.",
+        widget=forms.Textarea(
+            attrs={"rows": 3, "spellcheck": "false", "placeholder": default_templates()[0]}
+        ),
+    )
+    # Shown only where a label that images were given would get another name.
+    rename = forms.BooleanField(required=False, widget=forms.HiddenInput)
+
+    def __init__(self, *args: Any, label_set: LabelSet | None = None, **kwargs: Any) -> None:
+        self.label_set = label_set
+        self.renamed: list[tuple[str, str, int]] = []
+        super().__init__(*args, **kwargs)
+        if label_set and not self.is_bound:
+            self.initial = {
+                "name": label_set.name,
+                "labels": "\n".join(to_line(label) for label in label_set.labels.all()),
+                "templates": "\n".join(label_set.templates),
+            }
+
+    def clean_labels(self) -> list[LabelSpec]:
+        specs = [from_line(line) for line in self.cleaned_data["labels"]]
+        return specs if self.label_set is None else _with_ids(specs, list(self.label_set.labels.all()))
+
+    def clean(self) -> None:
+        self.renamed = self._given_and_renamed()
+        if self.renamed and not self.cleaned_data.get("rename"):
+            self.fields["rename"] = forms.BooleanField(required=False, label="Yes, rename")
+            words = "; ".join(
+                f"“{old}” becomes “{new}” on {count:,} image{'' if count == 1 else 's'} that it was given to"
+                for old, new, count in self.renamed
+            )
+            self.add_error("labels", f"{words}. If that is what you want, tick “Yes, rename” and save again.")
+
+    def _given_and_renamed(self) -> list[tuple[str, str, int]]:
+        if self.label_set is None:
+            return []
+        names = {label.pk: label for label in self.label_set.labels.all()}
+        renamed = [
+            (names[spec.id], spec.name)
+            for spec in self.cleaned_data.get("labels", [])
+            if spec.id and names[spec.id].name != spec.name
+        ]
+        counted = ((label.name, name, label.annotations.count()) for label, name in renamed)
+        return [entry for entry in counted if entry[2]]
+
+    def prompts(self) -> tuple[str, list[str]] | None:
+        """The first label and what CLIP will be asked about it, however unfinished the form is."""
+        lines = [line for line in (self["labels"].value() or "").splitlines() if line.strip()]
+        if not lines:
+            return None
+        spec = from_line(lines[0])
+        templates = (self["templates"].value() or "").splitlines()
+        fitting = [template.strip() for template in templates if "{label}" in template]
+        return spec.name, scoring.label_prompts(spec.name, spec.prompts, fitting or default_templates())
+
+    def add_refusal(self, error: ValidationError) -> None:
+        """Show what the door said, each at its field."""
+        for field, messages in error.message_dict.items():
+            self.add_error(field if field in self.fields else None, messages)
+
+
+def _with_ids(specs: list[LabelSpec], labels: list[Label]) -> list[LabelSpec]:
+    """The labels that the lines stand for: by name, or else, where there are as many as before, by place."""
+    by_name = {label.name: label.pk for label in labels}
+    ids = [by_name.get(spec.name) for spec in specs]
+    if len(specs) == len(labels):
+        ids = [
+            label.pk if known is None and label.pk not in ids else known
+            for known, label in zip(ids, labels, strict=True)
+        ]
+    return [LabelSpec(spec.name, spec.prompts, known) for spec, known in zip(specs, ids, strict=True)]
+
+
+class Ids(forms.TypedMultipleChoiceField):
+    """A parameter that is repeated, each time a row's id."""
+
+    def __init__(self, required: str, invalid: str) -> None:
+        super().__init__(
+            coerce=int,
+            error_messages={"required": required, "invalid_choice": invalid, "invalid_list": invalid},
+        )
+
+    def valid_value(self, value: str) -> bool:
+        return is_id(value)
+
+
+def is_id(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) < 19
+
+
+VERDICTS = [choice for choice in Verdict.choices if choice[0] != Verdict.UNDONE]
+
+
+class DecisionForm(forms.Form):
+    image = Ids(required="Say which image it is about.", invalid="“%(value)s” is no id of an image.")
+    label = forms.IntegerField(required=False, error_messages={"invalid": "That is no id of a label."})
+    verdict = forms.ChoiceField(
+        choices=VERDICTS,
+        required=False,
+        error_messages={
+            "invalid_choice": "“%(value)s” is no verdict: there are accepted, corrected, none and skipped."
+        },
+    )
+    # The page that sent it, which says what is drawn again.
+    page = forms.ChoiceField(choices=[("gallery", ""), ("review", ""), ("image", "")], required=False)
+
+    def clean(self) -> None:
+        chosen = self.cleaned_data
+        if not self.errors and chosen["label"] is None and not chosen["verdict"]:
+            raise ValidationError("Say which label the image has, or give a verdict.")
+
+    def sentences(self) -> list[str]:
+        """What is wrong with it."""
+        return [sentence for errors in self.errors.values() for sentence in errors]
+
+    def decisions(self) -> list[Decision]:
+        verdict = self.cleaned_data["verdict"] or Verdict.ACCEPTED
+        label = self.cleaned_data["label"]
+        return [Decision(image_id, verdict, label) for image_id in self.cleaned_data["image"]]
+
+
+class UndoForm(forms.Form):
+    batch = forms.UUIDField(required=False)
+    page = DecisionForm.base_fields["page"]

@@ -1,0 +1,85 @@
+"""Label sets on pages: make one, change one, delete one."""
+
+from typing import Any
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.views.decorators.http import require_http_methods, require_POST
+
+from gallery.access import allowed, fetch
+from gallery.models import Project
+from labeling import clip, label_sets
+from labeling.forms import LabelSetForm
+from labeling.models import LabelSet
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def label_set_new(request: HttpRequest, slug: str) -> HttpResponse:
+    project = fetch(Project.objects.all(), request.user, "edit labels", slug=slug)
+    form = LabelSetForm(request.POST or None)
+    if _saves(request) and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            label_set = label_sets.create(
+                project, request.user, chosen["name"], chosen["labels"], chosen["templates"]
+            )
+            return redirect(label_set)
+        except ValidationError as error:
+            form.add_refusal(error)
+        except clip.ModelUnusable as error:
+            form.add_error(None, str(error))
+    return _form_page(request, project, form, project.role)
+
+
+@login_required
+@require_http_methods(["GET", "HEAD", "POST"])
+def label_set_edit(request: HttpRequest, pk: int) -> HttpResponse:
+    rows = LabelSet.objects.select_related("project")
+    label_set = fetch(rows, request.user, "edit labels", pk=pk)
+    form = LabelSetForm(request.POST or None, label_set=label_set)
+    if _saves(request) and form.is_valid():
+        chosen = form.cleaned_data
+        try:
+            label_sets.change(label_set, request.user, chosen["name"], chosen["labels"], chosen["templates"])
+            messages.success(request, f"“{label_set.name}” is saved.")
+            return redirect(label_set)
+        except ValidationError as error:
+            form.add_refusal(error)
+        except clip.ModelUnusable as error:
+            form.add_error(None, str(error))
+    return _form_page(request, label_set.project, form, label_set.role, label_set)
+
+
+def _saves(request: HttpRequest) -> bool:
+    return request.method == "POST" and "preview" not in request.POST
+
+
+def _form_page(
+    request: HttpRequest, project: Project, form: LabelSetForm, role: str, label_set: LabelSet | None = None
+) -> HttpResponse:
+    """The form, or, while somebody types in it, what CLIP would be asked."""
+    context: dict[str, Any] = {"project": project, "label_set": label_set, "may": allowed(role), "form": form}
+    context["prompts"] = form.prompts()
+    if "preview" in request.POST and request.htmx:
+        return render(request, "labeling/_prompts.html", context)
+    context |= {
+        "tab": "labels",
+        "images": project.images.count(),
+        "label_sets": project.label_sets.all(),
+        "decided": label_set.annotations.count() if label_set else 0,
+    }
+    return render(request, "labeling/label_set_form.html", context)
+
+
+@login_required
+@require_POST
+def label_set_delete(request: HttpRequest, pk: int) -> HttpResponse:
+    rows = LabelSet.objects.select_related("project")
+    label_set = fetch(rows, request.user, "edit labels", pk=pk)
+    label_sets.delete(label_set, label_set.role)
+    messages.success(request, f"“{label_set.name}” is deleted.")
+    return redirect(label_set.project)

@@ -1,0 +1,145 @@
+"""The one door for label sets: make one, change one. Either starts a run."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from django.core.exceptions import PermissionDenied, ValidationError
+from django.db import transaction
+
+from gallery.access import User, allowed
+from gallery.models import Project
+from labeling import runs
+from labeling.models import Label, LabelSet, default_templates
+
+MOST_LABELS = 1000
+
+
+@dataclass(frozen=True)
+class LabelSpec:
+    """A label as a person writes it. With the id of one that is there, that one is renamed."""
+
+    name: str
+    prompts: list[str] = field(default_factory=list)
+    id: int | None = None
+
+
+@transaction.atomic
+def create(
+    project: Project,
+    user: User | None,
+    name: str,
+    labels: Sequence[LabelSpec],
+    templates: Sequence[str] | None = None,
+) -> LabelSet:
+    """Make a label set and score the project's images with it. Raises ValidationError."""
+    label_set = LabelSet.objects.create(project=project, name=name, templates=_templates(templates))
+    _write_labels(label_set, labels)
+    runs.start(project, label_set, user)
+    return label_set
+
+
+@transaction.atomic
+def change(
+    label_set: LabelSet,
+    user: User | None,
+    name: str | None = None,
+    labels: Sequence[LabelSpec] | None = None,
+    templates: Sequence[str] | None = None,
+) -> LabelSet:
+    """Change what is given, and score again where that changes what CLIP is asked. Raises ValidationError.
+
+    People's decisions stay: a label that an image was given can be renamed, not removed.
+    """
+    if name is not None:
+        label_set.name = name
+    if templates is not None:
+        label_set.templates = _templates(templates)
+    label_set.save()
+    if labels is not None:
+        _write_labels(label_set, labels)
+    last = label_set.runs.first()
+    if last is None or runs.is_outdated(last):
+        runs.start(label_set.project, label_set, user)
+    return label_set
+
+
+@transaction.atomic
+def delete(label_set: LabelSet, role: str) -> None:
+    """Delete a label set with its matches.
+
+    Raises PermissionDenied where people's decisions would go with it: those are an owner's to delete.
+    """
+    decided = label_set.annotations.count()
+    if decided and "delete project" not in allowed(role):
+        images = "1 image" if decided == 1 else f"{decided:,} images"
+        raise PermissionDenied(f"People labelled {images} with this label set. Ask an owner to delete it.")
+    for run in label_set.runs.filter(state__in=runs.ACTIVE):
+        runs.cancel(run)
+    label_set.delete()
+
+
+def _templates(templates: Sequence[str] | None) -> list[str]:
+    templates = [template.strip() for template in templates or [] if template.strip()] or default_templates()
+    for template in templates:
+        if "{label}" not in template:
+            raise ValidationError(
+                {"templates": f"“{template}” has no {{label}} in it: where does the label go?"}
+            )
+    return templates
+
+
+def _write_labels(label_set: LabelSet, specs: Sequence[LabelSpec]) -> None:
+    specs = [
+        LabelSpec(spec.name.strip(), _texts(spec.prompts), spec.id) for spec in specs if spec.name.strip()
+    ]
+    _check(specs)
+    by_id = {label.pk: label for label in label_set.labels.all()}
+    named = {spec.id for spec in specs if spec.id is not None}
+    if unknown := named - by_id.keys():
+        raise ValidationError({"labels": f"There is no label {min(unknown)} in this label set."})
+    by_name = {label.name: label for label in by_id.values() if label.pk not in named}
+    kept = []
+    for position, spec in enumerate(specs):
+        label = by_id.get(spec.id) or by_name.get(spec.name) or Label(label_set=label_set)
+        label.name, label.prompts, label.position = spec.name, spec.prompts, position
+        kept.append(label)
+    _remove([label for label in by_id.values() if label not in kept])
+    # Two labels may swap their names: out of the way first, since a name is unique at every moment.
+    for label in kept:
+        if label.pk:
+            Label.objects.filter(pk=label.pk).update(name=f"\x1f{label.pk}")
+    for label in kept:
+        label.save()
+
+
+def _texts(texts: Sequence[str]) -> list[str]:
+    return [text.strip() for text in texts if text.strip()]
+
+
+def _check(specs: Sequence[LabelSpec]) -> None:
+    names = [spec.name for spec in specs]
+    twice = {name for name in names if names.count(name) > 1}
+    ids = [spec.id for spec in specs if spec.id is not None]
+    if len(set(ids)) < len(ids):
+        raise ValidationError({"labels": "The same id stands at two labels."})
+    if len(names) < 2:
+        raise ValidationError({"labels": "Give two labels or more: CLIP chooses between them."})
+    if len(names) > MOST_LABELS:
+        raise ValidationError({"labels": f"{len(names):,} labels; at most {MOST_LABELS:,} are compared."})
+    if twice:
+        raise ValidationError({"labels": f"Given twice: {', '.join(sorted(twice))}."})
+    if too_long := [name for name in names if len(name) > 200]:
+        raise ValidationError({"labels": f"“{too_long[0][:40]}…” is longer than 200 characters."})
+
+
+def _remove(labels: Sequence[Label]) -> None:
+    for label in labels:
+        if given := label.annotations.count():
+            images = "1 image" if given == 1 else f"{given:,} images"
+            raise ValidationError(
+                {
+                    "labels": f"“{label.name}” was given to {images}. Give them another label first, "
+                    "or rename it."
+                }
+            )
+        label.delete()

@@ -1,0 +1,21 @@
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from clipsite.prepare import is_migrated
+from labeling import worker
+
+
+class Command(BaseCommand):
+    help = "Run a worker: it embeds and labels pictures in the background. Ctrl-C ends it."
+
+    def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
+        if not is_migrated():
+            raise CommandError("The database is not up to date. Run “manage.py migrate” first.")
+        if verbosity:
+            self.stdout.write("The worker is waiting for pictures (Ctrl-C ends it).")
+            self.stdout.flush()
+        try:
+            worker.supervise()
+        except worker.AlreadyRunning as error:
+            raise CommandError(str(error)) from error

@@ -1,0 +1,307 @@
+from __future__ import annotations
+
+import uuid
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Case, F, FilteredRelation, Q, Value, When
+from django.urls import reverse
+from django.utils import timezone
+
+from gallery.models import ForUser, Image, Project
+
+DEFAULT_TEMPLATE = "a photo of a {label}."
+
+
+def default_templates() -> list[str]:
+    return [DEFAULT_TEMPLATE]
+
+
+class LabelSet(models.Model):
+    """Labels that compete with each other for each image of the project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="label_sets")
+    name = models.CharField(max_length=120, default="Labels")
+    templates = models.JSONField(default=default_templates, help_text="Each with {label} in it.")
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return f"{reverse('gallery', args=[self.project.slug])}?label_set={self.pk}"
+
+    def images(self) -> models.QuerySet[Image]:
+        """The project's images, each with its `status`, settled or best `label_id`, and its match's figures
+        in this label set."""
+        here = {"match": "matches", "annotation": "annotations"}
+        relations = {
+            name: FilteredRelation(path, condition=Q(**{f"{path}__label_set": self}))
+            for name, path in here.items()
+        }
+        settled = Q(annotation__isnull=False)
+        return Image.objects.filter(project=self.project_id).annotate(
+            **relations,
+            status=Case(
+                When(settled, then=F("annotation__status")),
+                When(match__isnull=False, then=Value(UNREVIEWED)),
+                default=Value(UNSCORED),
+            ),
+            label_id=Case(When(settled, then=F("annotation__label_id")), default=F("match__label_id")),
+            suggested_id=F("match__label_id"),
+            runner_up_id=F("match__runner_up_id"),
+            similarity=F("match__similarity"),
+            probability=F("match__probability"),
+            margin=F("match__margin"),
+        )
+
+
+class LabelQuerySet(ForUser):
+    project_path = "label_set__project__"
+
+
+class Label(models.Model):
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="labels")
+    name = models.CharField(max_length=200)
+    prompts = models.JSONField(
+        default=list, blank=True, help_text="Used instead of the templates, where there are any."
+    )
+    position = models.PositiveIntegerField(default=0)
+
+    objects = LabelQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["label_set", "name"], name="one_label_per_name")]
+
+    def __str__(self) -> str:
+        return self.name
+
+    @property
+    def colour(self) -> int:
+        """Which of the twelve label colours it wears."""
+        return self.position % 12
+
+    @property
+    def key(self) -> str:
+        """The key that chooses it in review: 1 to 9, or none."""
+        return str(self.position + 1) if self.position < 9 else ""
+
+
+class ImageScoped(ForUser):
+    project_path = "image__project__"
+
+
+class Embedding(models.Model):
+    """One image's unit vector under one model: float32, little-endian."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="embeddings")
+    model = models.CharField(max_length=200, help_text="name@revision")
+    vector = models.BinaryField()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "model"], name="one_embedding")]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} by {self.model}"
+
+
+class ScoringRun(models.Model):
+    """Every image of a project against one snapshot of a label set and a model.
+
+    Images that are uploaded later extend it. Without a label set it only embeds.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="runs")
+    label_set = models.ForeignKey(
+        LabelSet, null=True, blank=True, on_delete=models.CASCADE, related_name="runs"
+    )
+    model = models.CharField(max_length=200, help_text="name@revision")
+    precision = models.CharField(max_length=8, blank=True)
+    templates = models.JSONField(default=list)
+    labels = models.JSONField(default=list, help_text="[{id, name, prompts}], in the vectors' order.")
+    label_vectors = models.BinaryField(null=True, blank=True, help_text="One unit float32 row a label.")
+    logit_scale = models.FloatField(null=True, blank=True)
+    logit_bias = models.FloatField(null=True, blank=True, help_text="Set: probability is a sigmoid (SigLIP).")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    error = models.TextField(blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return f"run {self.pk}"
+
+
+class ScoringChunk(models.Model):
+    """A part of a run that one worker takes at a time."""
+
+    class State(models.TextChoices):
+        PENDING = "pending"
+        RUNNING = "running"
+        DONE = "done"
+        CANCELLED = "cancelled"
+
+    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="chunks")
+    image_ids = models.JSONField()
+    size = models.PositiveIntegerField()
+    state = models.CharField(max_length=10, choices=State.choices, default=State.PENDING)
+    attempts = models.PositiveIntegerField(default=0)
+    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    queued_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["state", "id"]), models.Index(fields=["run", "state"])]
+
+    def __str__(self) -> str:
+        return f"chunk {self.pk} of run {self.run_id}"
+
+
+class ImageAttempt(models.Model):
+    """An image that could not be scored, or that was being decoded when its worker died."""
+
+    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="image_attempts")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    attempts = models.PositiveIntegerField(default=0)
+    failed = models.BooleanField(default=False)
+    reason = models.CharField(max_length=300, blank=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["run", "image"], name="one_attempt_row")]
+
+    def __str__(self) -> str:
+        return f"image {self.image_id} in run {self.run_id}"
+
+
+class Match(models.Model):
+    """What CLIP thinks: the best label of an image. Recomputed by every run."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="matches")
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="matches")
+    label = models.ForeignKey(Label, on_delete=models.CASCADE, related_name="matches")
+    similarity = models.FloatField(help_text="Cosine, −1 to 1.")
+    probability = models.FloatField()
+    margin = models.FloatField(help_text="Probability less the runner-up's.")
+    runner_up = models.ForeignKey(
+        Label, null=True, blank=True, on_delete=models.SET_NULL, related_name="runner_up_matches"
+    )
+    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="matches")
+
+    objects = ImageScoped.as_manager()
+
+    class Meta:
+        verbose_name_plural = "matches"
+        constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_match")]
+        indexes = [models.Index(fields=["label_set", "probability"])]
+
+    def __str__(self) -> str:
+        return f"{self.image_id}: {self.label_id}"
+
+
+class Review(models.Model):
+    """What a person decided. Rows are only ever added; an undo is a row of its own."""
+
+    class Verdict(models.TextChoices):
+        ACCEPTED = "accepted", "accepted"
+        CORRECTED = "corrected", "corrected"
+        NONE = "none", "none of these"
+        SKIPPED = "skipped", "skipped"
+        UNDONE = "undone", "undone"
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="reviews")
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="reviews")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    label = models.ForeignKey(Label, null=True, blank=True, on_delete=models.SET_NULL, related_name="reviews")
+    label_name = models.CharField(max_length=200, blank=True, help_text="Outlives the label.")
+    verdict = models.CharField(max_length=10, choices=Verdict.choices)
+    suggested_name = models.CharField(max_length=200, blank=True, help_text="What CLIP said then.")
+    suggested_probability = models.FloatField(null=True, blank=True)
+    batch = models.UUIDField(default=uuid.uuid4, help_text="One action of one person.")
+    undoes = models.OneToOneField(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="undone_by"
+    )
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = ImageScoped.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["label_set", "batch"]), models.Index(fields=["label_set", "image"])]
+
+    def __str__(self) -> str:
+        return f"{self.verdict} {self.label_name}".strip()
+
+
+UNSCORED, UNREVIEWED = "unscored", "unreviewed"
+
+
+class Annotation(models.Model):
+    """The settled answer of an image: a label, or none of these. Follows from its reviews."""
+
+    class Status(models.TextChoices):
+        ACCEPTED = "accepted", "accepted"
+        CORRECTED = "corrected", "corrected"
+        NONE = "none", "none of these"
+        DISPUTED = "disputed", "disputed"
+
+    class Source(models.TextChoices):
+        HUMAN = "human"
+        AUTO = "auto"
+        IMPORT = "import"
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="annotations")
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="annotations")
+    # RESTRICT: a label that somebody gave to an image goes only with its whole project.
+    label = models.ForeignKey(
+        Label, null=True, blank=True, on_delete=models.RESTRICT, related_name="annotations"
+    )
+    status = models.CharField(max_length=10, choices=Status.choices)
+    source = models.CharField(max_length=10, choices=Source.choices, default=Source.HUMAN)
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    decided_at = models.DateTimeField(default=timezone.now)
+
+    objects = ImageScoped.as_manager()
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_annotation")]
+        indexes = [models.Index(fields=["label_set", "status"])]
+
+    def __str__(self) -> str:
+        return self.label.name if self.label else "none of these"
+
+
+STATUSES = [(UNSCORED, "not scored yet"), (UNREVIEWED, "suggested"), *Annotation.Status.choices]
+
+
+class WorkerBeat(models.Model):
+    """When a worker last said that it is alive."""
+
+    worker = models.CharField(max_length=120, unique=True)
+    at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return self.worker

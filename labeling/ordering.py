@@ -1,0 +1,56 @@
+"""An order of images that is told by their keys: what comes after one of them, and what before.
+
+Asked of the database by key, so that a neighbour is found in any list, and also of an image that has left it.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import F, Q, QuerySet
+
+from gallery.models import Image
+
+
+class Key(NamedTuple):
+    """A field to sort by. Images that lack it come last, in either direction."""
+
+    name: str
+    descending: bool = False
+
+
+def ordered(images: QuerySet[Image], keys: Sequence[Key]) -> QuerySet[Image]:
+    """`images` by their keys, of which the last must tell any two apart."""
+    return images.order_by(
+        *(
+            F(key.name).desc(nulls_last=True) if key.descending else F(key.name).asc(nulls_last=True)
+            for key in keys
+        )
+    )
+
+
+def after(images: QuerySet[Image], keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet[Image]:
+    """Those that come after the place whose values are `at`, nearest first."""
+    return ordered(images, keys).filter(_beyond(keys, at, forward=True))
+
+
+def before(images: QuerySet[Image], keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet[Image]:
+    """Those that come before the place whose values are `at`, nearest first."""
+    return ordered(images, keys).filter(_beyond(keys, at, forward=False)).reverse()
+
+
+def _beyond(keys: Sequence[Key], at: Mapping[str, Any], forward: bool) -> Q:
+    """The same in every key up to one, and further on in that one."""
+    beyond, same = Q(pk__in=[]), Q()
+    for name, descending in keys:
+        value = at[name]
+        if value is None:
+            further = Q(pk__in=[]) if forward else Q(**{f"{name}__isnull": False})
+            equal = Q(**{f"{name}__isnull": True})
+        else:
+            further = Q(**{f"{name}__{'lt' if descending == forward else 'gt'}": value})
+            if forward:
+                further |= Q(**{f"{name}__isnull": True})
+            equal = Q(**{name: value})
+        beyond |= same & further
+        same &= equal
+    return beyond

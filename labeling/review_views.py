@@ -1,0 +1,174 @@
+"""Reviewing: one image at a time, a decision from any page, and its undoing."""
+
+from typing import Any
+from urllib.parse import urlsplit
+
+from django.contrib import messages
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import ValidationError
+from django.http import Http404, HttpRequest, HttpResponse, QueryDict
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_POST, require_safe
+
+from gallery.access import allowed, fetch
+from gallery.models import Image
+from labeling import figures, review
+from labeling.answers import next_address, refused
+from labeling.board import with_labels
+from labeling.filters import Counts, Selection
+from labeling.forms import DecisionForm, UndoForm, is_id
+from labeling.models import UNREVIEWED, UNSCORED, Label, LabelSet
+from labeling.review import Place, Undone, Verdict
+
+KEYED = 9
+
+
+def _label_set(request: HttpRequest, pk: int) -> LabelSet:
+    rows = LabelSet.objects.select_related("project").prefetch_related("labels")
+    return fetch(rows, request.user, "review", pk=pk)
+
+
+@login_required
+@require_safe
+def review_page(request: HttpRequest, pk: int) -> HttpResponse:
+    label_set = _label_set(request, pk)
+    wanted = request.GET.get("image", "")
+    if wanted and not is_id(wanted):
+        raise Http404("No such image.")
+    place = review.place(label_set, request.user, int(wanted) if wanted else None)
+    if wanted and place is None:
+        raise Http404("No such image in this project.")
+    template = "labeling/_review.html" if request.htmx else "labeling/review.html"
+    return render(request, template, _review(request, label_set, place))
+
+
+def _review(request: HttpRequest, label_set: LabelSet, place: Place | None) -> dict[str, Any]:
+    """What the review page shows of the image at this place, or of the end."""
+    counts = Counts(label_set).by_status()
+    total, left, unscored = counts.total(), counts[UNREVIEWED], counts[UNSCORED]
+    context = {
+        "label_set": label_set,
+        "project": label_set.project,
+        "may": allowed(label_set.role),
+        "can_undo": review.last_batch(label_set, request.user) is not None,
+        "place": place,
+        "total": total,
+        "left": left,
+        "unscored": unscored,
+        "reviewed": total - left - unscored,
+    }
+    if place is None:
+        return context
+    image = with_labels([place.image], label_set)[0]
+    annotation = label_set.annotations.select_related("decided_by").filter(image=image).first()
+    following = Image.objects.filter(pk=place.next).first() if place.next else None
+    more = {"image": image, "annotation": annotation, "following": following}
+    return context | more | {"choices": _choices(label_set, image)}
+
+
+def _choices(label_set: LabelSet, image: Image) -> list[dict[str, Any]]:
+    """The labels to choose from: those with a key in their order, then the others, most probable first."""
+    scores = {score.label_id: score for score in figures.label_scores(label_set, image)}
+    labels = list(label_set.labels.all())
+
+    def least_probable(label: Label) -> float:
+        return -scores[label.pk].probability if label.pk in scores else 0
+
+    labels = labels[:KEYED] + sorted(labels[KEYED:], key=least_probable)
+    return [{"label": label, "score": scores.get(label.pk)} for label in labels]
+
+
+@login_required
+@require_POST
+def decide(request: HttpRequest, pk: int) -> HttpResponse:
+    label_set = _label_set(request, pk)
+    form = DecisionForm(request.POST)
+    if not form.is_valid():
+        return refused(request, form.sentences())
+    ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
+    # Told before the decision: a skipped image goes to the end of the queue.
+    place = review.place(label_set, request.user, ids[0]) if page == "review" else None
+    try:
+        review.decide(label_set, request.user, form.decisions())
+    except ValidationError as error:
+        return refused(request, error.messages)
+    images = _decided(label_set, ids)
+    words = f"{_named(images)}: {_said(images, form.cleaned_data['verdict'])}"
+    return _answer(request, label_set, page, images, words, place.next if place else None, True)
+
+
+@login_required
+@require_POST
+def undo(request: HttpRequest, pk: int) -> HttpResponse:
+    label_set = _label_set(request, pk)
+    form = UndoForm(request.POST)
+    if not form.is_valid():
+        return refused(request, ["There is no such batch to undo."])
+    page = form.cleaned_data["page"]
+    batch = form.cleaned_data["batch"] or review.last_batch(label_set, request.user)
+    undone = review.undo(label_set, request.user, label_set.role, batch) if batch else Undone([], [])
+    images = _decided(label_set, undone.images)
+    show = undone.images[0] if undone.images else None
+    return _answer(request, label_set, page, images, _undone(images, undone), show, False)
+
+
+def _decided(label_set: LabelSet, ids: list[int]) -> list[Image]:
+    return with_labels(label_set.images().filter(pk__in=ids), label_set)
+
+
+def _named(images: list[Image]) -> str:
+    return images[0].name if len(images) == 1 else f"{len(images):,} images"
+
+
+def _said(images: list[Image], verdict: str) -> str:
+    """What was decided, of all these images; the label where it is the same one."""
+    if verdict == Verdict.SKIPPED:
+        return "skipped"
+    statuses, labels = {image.status for image in images}, {image.label for image in images}
+    if statuses == {"none"}:
+        return "none of these"
+    words = {"accepted": "accepted as", "corrected": "corrected to"}
+    if len(labels) == 1:
+        return f"{words[statuses.pop()] if len(statuses) == 1 else 'labelled'} {labels.pop()}"
+    return statuses.pop() if len(statuses) == 1 else "decided"
+
+
+def _undone(images: list[Image], undone: Undone) -> str:
+    kept = f"{len(undone.kept):,} {'stays' if len(undone.kept) == 1 else 'stay'}: somebody decided later."
+    if images and undone.kept:
+        return f"Undone for {_named(images)}; {kept}"
+    if images:
+        return f"Undone: {_named(images)}"
+    return f"Nothing was undone; {kept}" if undone.kept else "There is nothing to undo."
+
+
+def _answer(
+    request: HttpRequest,
+    label_set: LabelSet,
+    page: str,
+    images: list[Image],
+    words: str,
+    show: int | None,
+    undoable: bool,
+) -> HttpResponse:
+    """Draw again what changed on the page that asked, or go back to it. `show`: the image to review next;
+    `undoable`: whether the next undo takes this back."""
+    go_on = next_address(request, label_set.get_absolute_url())
+    if not request.htmx:
+        messages.success(request, words)
+        return redirect(_following_address(label_set, show) if page == "review" else go_on)
+    context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}
+    if page == "review":
+        place = review.place(label_set, request.user, show) or review.place(label_set, request.user)
+        response = render(request, "labeling/_reviewed.html", _review(request, label_set, place) | context)
+        response["HX-Replace-Url"] = _following_address(label_set, place.image.pk if place else None)
+        return response
+    selection = Selection(label_set, QueryDict(urlsplit(request.htmx.current_url or "").query))
+    more = {"images": images, "selection": selection, "next": go_on}
+    return render(request, "labeling/_decided.html", context | more)
+
+
+def _following_address(label_set: LabelSet, image_id: int | None) -> str:
+    address = reverse("review", args=[label_set.pk])
+    return f"{address}?image={image_id}" if image_id else address

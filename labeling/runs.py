@@ -1,0 +1,378 @@
+"""A scoring run's state machine: start, plan, claim a chunk, write, finish, cancel, retry.
+
+The queue only rings; what there is to do stands in these rows, so a lost, repeated or killed task loses
+nothing.
+"""
+
+import os
+import platform
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+import psutil
+from django.db import transaction
+from django.db.models import Q, Sum
+from django.utils import timezone
+from django_q.tasks import async_task
+
+from gallery.access import User
+from gallery.models import Image, Project
+from labeling import clip, embeddings
+from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun, WorkerBeat
+from labeling.scoring import Rows, Scores
+
+# Images that CLIP must see come in small chunks; those whose embedding is stored cost next to nothing.
+CHUNK_TO_EMBED, CHUNK_TO_MATCH = 64, 200
+# Longer than CLIP takes for one batch, on the slowest machine that we expect.
+LEASE = timedelta(seconds=60)
+STRIKES = 3
+# A chunk whose worker dies again and again with no image to blame: the model itself doesn't fit this machine.
+DEATHS_WITH_NO_SUSPECT = 5
+WORKER_SILENT = timedelta(seconds=30)
+
+RunState, ChunkState = ScoringRun.State, ScoringChunk.State
+ACTIVE = (RunState.QUEUED, RunState.RUNNING)
+OPEN = (ChunkState.PENDING, ChunkState.RUNNING)
+
+
+class LeaseLost(Exception):
+    """Somebody else has the chunk now, or its run was cancelled: nothing more may be written for it."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a run is, counted in images."""
+
+    total: int
+    done: int
+    failed: int
+
+    @property
+    def percent(self) -> int:
+        return min(99, 100 * (self.done + self.failed) // self.total) if self.total else 0
+
+
+# Start and end of a run
+
+
+@transaction.atomic
+def start(project: Project, label_set: LabelSet | None, user: User | None = None) -> ScoringRun:
+    """Score every image of the project afresh, from stored embeddings where there are any.
+
+    A run of the same label set that is under way is cancelled. Raises clip.ModelUnusable.
+    """
+    for run in ScoringRun.objects.filter(project=project, label_set=label_set, state__in=ACTIVE):
+        cancel(run)
+    run = ScoringRun.objects.create(
+        project=project,
+        label_set=label_set,
+        model=clip.current().key,
+        created_by=user,
+        **_snapshot(label_set),
+    )
+    ring()
+    return run
+
+
+def _snapshot(label_set: LabelSet | None) -> dict[str, list]:
+    if label_set is None:
+        return {"templates": [], "labels": []}
+    labels = [
+        {"id": label.pk, "name": label.name, "prompts": label.prompts} for label in label_set.labels.all()
+    ]
+    return {"templates": label_set.templates, "labels": labels}
+
+
+def follow(project: Project) -> None:
+    """See to it that the project's newest images are embedded and matched with every label set.
+
+    A run that was cancelled, or failed, waits for a person to start it again.
+    """
+    label_sets = list(project.label_sets.filter(labels__isnull=False).distinct())
+    for label_set in label_sets or [None]:
+        run = ScoringRun.objects.filter(project=project, label_set=label_set).first()
+        if run is None:
+            start(project, label_set)
+        elif run.state in (RunState.CANCELLED, RunState.FAILED):
+            continue
+        elif is_outdated(run):
+            start(project, label_set, run.created_by)
+        else:
+            extend(run)
+
+
+def is_outdated(run: ScoringRun) -> bool:
+    """Whether other labels, prompts or another model are in use than those that the run was made with."""
+    snapshot = _snapshot(run.label_set)
+    return run.model != clip.current().key or any(
+        getattr(run, key) != value for key, value in snapshot.items()
+    )
+
+
+@transaction.atomic
+def cancel(run: ScoringRun) -> bool:
+    """Stop a run; what it has written stays. False where it had ended already."""
+    cancelled = ScoringRun.objects.filter(pk=run.pk, state__in=ACTIVE).update(
+        state=RunState.CANCELLED, finished_at=timezone.now()
+    )
+    # Without its token a worker that is at it right now writes nothing more.
+    run.chunks.filter(state__in=OPEN).update(state=ChunkState.CANCELLED, token="")
+    return bool(cancelled)
+
+
+@transaction.atomic
+def fail(run: ScoringRun, error: str) -> None:
+    ScoringRun.objects.filter(pk=run.pk, state__in=ACTIVE).update(
+        state=RunState.FAILED, error=error, finished_at=timezone.now()
+    )
+    run.chunks.filter(state__in=OPEN).update(state=ChunkState.CANCELLED, token="")
+
+
+@transaction.atomic
+def retry_failed(run: ScoringRun) -> int:
+    """Try a finished run's failed images again. Returns how many there are."""
+    failed = run.image_attempts.filter(failed=True)
+    image_ids = list(failed.values_list("image_id", flat=True))
+    if image_ids and run.state == RunState.DONE:
+        failed.delete()
+        _add_chunks(run, image_ids)
+        _reopen(run)
+    return len(image_ids)
+
+
+# From images to chunks
+
+
+def plan(run: ScoringRun, label_vectors: Rows | None, engine: clip.Engine) -> None:
+    """Cut a queued run into chunks. Where two workers plan at once, one of them does."""
+    with transaction.atomic():
+        planned = ScoringRun.objects.filter(pk=run.pk, state=RunState.QUEUED).update(
+            state=RunState.RUNNING,
+            precision=engine.precision,
+            logit_scale=engine.logit_scale,
+            logit_bias=engine.logit_bias,
+            label_vectors=None if label_vectors is None else embeddings.to_bytes(label_vectors),
+        )
+        if planned:
+            _add_chunks(run, _images_to_do(run))
+    finish_run(run)
+
+
+@transaction.atomic
+def extend(run: ScoringRun) -> None:
+    """Score images that came since the run ended. While it runs, its end sees to them."""
+    run = ScoringRun.objects.select_for_update().get(pk=run.pk)
+    if run.state == RunState.DONE and (image_ids := _images_to_do(run)):
+        _add_chunks(run, image_ids)
+        _reopen(run)
+
+
+def _reopen(run: ScoringRun) -> None:
+    ScoringRun.objects.filter(pk=run.pk).update(state=RunState.RUNNING, finished_at=None)
+    ring()
+
+
+def _images_to_do(run: ScoringRun) -> list[int]:
+    if run.label_set_id:
+        done = run.matches.values_list("image_id", flat=True)
+    else:
+        embedded = Embedding.objects.filter(image__project=run.project_id, model=run.model)
+        done = embedded.values_list("image_id", flat=True)
+    waiting = run.chunks.filter(state__in=OPEN).values_list("image_ids", flat=True)
+    failed = run.image_attempts.filter(failed=True).values_list("image_id", flat=True)
+    # Told apart here: as one query, SQLite compares every image with every match.
+    taken = set(done).union(failed, *waiting)
+    ids = run.project.images.order_by("pk").values_list("pk", flat=True)
+    return [image_id for image_id in ids if image_id not in taken]
+
+
+def _add_chunks(run: ScoringRun, image_ids: list[int]) -> None:
+    known = embeddings.embedded(image_ids, run.model)
+    stored = [image_id for image_id in image_ids if image_id in known]
+    unseen = [image_id for image_id in image_ids if image_id not in known]
+    parts = [*_cut(stored, CHUNK_TO_MATCH), *_cut(unseen, CHUNK_TO_EMBED)]
+    ScoringChunk.objects.bulk_create(ScoringChunk(run=run, image_ids=part, size=len(part)) for part in parts)
+
+
+def _cut(image_ids: list[int], size: int) -> list[list[int]]:
+    return [image_ids[start : start + size] for start in range(0, len(image_ids), size)]
+
+
+# A worker's side
+
+
+def ring() -> None:
+    """Tell the workers, once this transaction is committed, that there is work. Ringing twice is harmless."""
+    transaction.on_commit(lambda: async_task("labeling.tasks.score"))
+
+
+def claim() -> ScoringChunk | None:
+    """A chunk that nobody holds, now held by this process, or None."""
+    now = timezone.now()
+    free = Q(state=ChunkState.PENDING) | Q(state=ChunkState.RUNNING, leased_until__lt=now)
+    waiting = ScoringChunk.objects.filter(free, run__state=RunState.RUNNING).order_by("attempts", "id")
+    while chunk := waiting.select_related("run").first():
+        seen = {"pk": chunk.pk, "state": chunk.state, "token": chunk.token, "attempts": chunk.attempts}
+        chunk.token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
+        chunk.state, chunk.attempts = ChunkState.RUNNING, chunk.attempts + 1
+        if ScoringChunk.objects.filter(**seen).update(
+            state=chunk.state, token=chunk.token, attempts=chunk.attempts, leased_until=now + LEASE
+        ):
+            return chunk
+    return None
+
+
+def renew(chunk: ScoringChunk) -> None:
+    """Hold the chunk for another lease. Inside a transaction, what follows is written only by its holder.
+
+    Raises LeaseLost.
+    """
+    if not ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(
+        leased_until=timezone.now() + LEASE
+    ):
+        raise LeaseLost(f"{chunk} is not ours any more")
+
+
+def release(chunk: ScoringChunk) -> None:
+    """Give the chunk back, to be tried again."""
+    ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(state=ChunkState.PENDING, token="")
+    ring()
+
+
+def unfinished(chunk: ScoringChunk) -> list[int]:
+    """The chunk's images that its run has neither scored nor given up."""
+    run, ids = chunk.run, chunk.image_ids
+    if run.label_set_id:
+        done = Match.objects.filter(run=run, image__in=ids).values_list("image_id", flat=True)
+    else:
+        done = embeddings.embedded(ids, run.model)
+    failed = run.image_attempts.filter(failed=True, image__in=ids).values_list("image_id", flat=True)
+    alive = Image.objects.filter(pk__in=ids).values_list("pk", flat=True)
+    return sorted(set(alive) - set(done) - set(failed))
+
+
+def strike(chunk: ScoringChunk, image_id: int) -> bool:
+    """Write down that this image is tried alone now. False where it has had its tries and is failed."""
+    with transaction.atomic():
+        renew(chunk)
+        attempt, _ = ImageAttempt.objects.get_or_create(run=chunk.run, image_id=image_id)
+        if attempt.attempts >= STRIKES:
+            attempt.failed = True
+            attempt.reason = f"The worker died {attempt.attempts} times at this picture."
+        else:
+            attempt.attempts += 1
+        attempt.save()
+    return not attempt.failed
+
+
+@transaction.atomic
+def fail_image(chunk: ScoringChunk, image_id: int, reason: str) -> None:
+    """Give an image up; the page shows why, and it can be tried again."""
+    renew(chunk)
+    if Image.objects.filter(pk=image_id).exists():
+        ImageAttempt.objects.update_or_create(
+            run=chunk.run, image_id=image_id, defaults={"failed": True, "reason": reason[:300]}
+        )
+
+
+@transaction.atomic
+def write(chunk: ScoringChunk, image_ids: Sequence[int], rows: Rows | None, scores: Scores | None) -> None:
+    """Store embeddings (`rows`, where they are new) and matches of images of the chunk, in one transaction.
+
+    Raises LeaseLost, and then nothing is written.
+    """
+    renew(chunk)
+    alive = set(Image.objects.filter(pk__in=image_ids).values_list("pk", flat=True))
+    keep = [index for index, image_id in enumerate(image_ids) if image_id in alive]
+    if rows is not None:
+        embeddings.save([image_ids[index] for index in keep], rows[keep], chunk.run.model)
+    if scores is not None:
+        Match.objects.bulk_create(
+            [_match(chunk.run, image_ids[index], scores, index) for index in keep],
+            update_conflicts=True,
+            unique_fields=["image", "label_set"],
+            update_fields=["label", "similarity", "probability", "margin", "runner_up", "run"],
+        )
+
+
+def _match(run: ScoringRun, image_id: int, scores: Scores, index: int) -> Match:
+    best, runner_up = scores.best[index], scores.runner_up[index]
+    return Match(
+        image_id=image_id,
+        label_set_id=run.label_set_id,
+        run=run,
+        label_id=run.labels[best]["id"],
+        runner_up_id=run.labels[runner_up]["id"] if runner_up != best else None,
+        similarity=float(scores.similarities[index, best]),
+        probability=float(scores.probabilities[index, best]),
+        margin=float(scores.margin[index]),
+    )
+
+
+def finish_chunk(chunk: ScoringChunk) -> None:
+    ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(state=ChunkState.DONE, token="")
+    finish_run(chunk.run)
+
+
+@transaction.atomic
+def finish_run(run: ScoringRun) -> None:
+    """Where no chunk of the run is open: plan the images that came in the meantime, or else end it."""
+    if ScoringChunk.objects.filter(run=run, state__in=OPEN).exists():
+        return
+    run = ScoringRun.objects.select_for_update().get(pk=run.pk)
+    if run.state == RunState.RUNNING:
+        if image_ids := _images_to_do(run):
+            _add_chunks(run, image_ids)
+        else:
+            run.state, run.finished_at = RunState.DONE, timezone.now()
+            run.save(update_fields=["state", "finished_at"])
+
+
+def is_hopeless(chunk: ScoringChunk) -> bool:
+    """Whether the chunk's worker keeps dying before any image of it is tried."""
+    tries = ImageAttempt.objects.filter(run=chunk.run, image__in=chunk.image_ids)
+    suspected = tries.aggregate(sum=Sum("attempts"))["sum"] or 0
+    return chunk.attempts > DEATHS_WITH_NO_SUSPECT + suspected
+
+
+# What watches
+
+
+def progress(run: ScoringRun) -> Progress:
+    """Counts of what is stored: nothing is incremented, so nothing can drift."""
+    if run.label_set_id:
+        done = run.matches.count()
+    else:
+        done = Embedding.objects.filter(image__project=run.project_id, model=run.model).count()
+    failed = run.image_attempts.filter(failed=True).count()
+    return Progress(total=max(run.project.images.count(), done + failed), done=done, failed=failed)
+
+
+def free_dead_chunks() -> None:
+    """Let go of chunks whose process on this machine is dead, before their lease ends."""
+    held = ScoringChunk.objects.filter(state=ChunkState.RUNNING, token__startswith=f"{platform.node()}:")
+    for chunk in held:
+        if not psutil.pid_exists(int(chunk.token.rsplit(":", 2)[1])):
+            ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(leased_until=timezone.now())
+
+
+def ring_for_waiting() -> None:
+    """Ring where work waits and nobody is at it: a ring may have been lost with its worker."""
+    waiting = ScoringRun.objects.filter(
+        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, chunks__state__in=OPEN)
+    )
+    at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
+    if waiting.exists() and not at_work.exists():
+        ring()
+
+
+def beat(worker: str) -> None:
+    """Say that `worker` is alive."""
+    WorkerBeat.objects.update_or_create(worker=worker, defaults={"at": timezone.now()})
+    WorkerBeat.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
+
+
+def worker_is_online() -> bool:
+    return WorkerBeat.objects.filter(at__gt=timezone.now() - WORKER_SILENT).exists()

@@ -1,0 +1,199 @@
+from typing import Any
+
+from rest_framework import serializers
+
+from gallery.serializers import IdField
+from labeling import clip, review, runs
+from labeling.models import STATUSES, Label, LabelSet, ScoringRun
+from labeling.runs import RunState
+
+MOST_REVIEWS = 1000
+SHOWN_FAILURES = 100
+
+
+class ModelSerializer(serializers.Serializer):
+    """Which CLIP a run was made with, from the run's `name@revision`."""
+
+    name = serializers.CharField()
+    revision = serializers.CharField()
+    is_starter = serializers.BooleanField()
+    note = serializers.CharField(
+        allow_blank=True, help_text="What to know of the starter model, where it is in use."
+    )
+
+    def to_representation(self, model: str) -> dict[str, Any]:
+        name, revision = model.rsplit("@", 1)
+        is_starter = name == clip.STARTER_NAME
+        note = clip.STARTER_NOTE if is_starter else ""
+        return {"name": name, "revision": revision, "is_starter": is_starter, "note": note}
+
+
+class ShortRunSerializer(serializers.ModelSerializer):
+    class Meta:
+        model = ScoringRun
+        fields = ["id", "state"]
+
+
+class PromptField(serializers.CharField):
+    def __init__(self, **options: Any) -> None:
+        super().__init__(max_length=500, **options)
+
+
+class LabelSerializer(serializers.ModelSerializer):
+    id = IdField(required=False, help_text="Of a label that is there, to rename it or change its prompts.")
+    prompts = serializers.ListField(
+        child=PromptField(), max_length=100, required=False, help_text="Used instead of the templates."
+    )
+
+    class Meta:
+        model = Label
+        fields = ["id", "name", "prompts"]
+
+
+class LabelSetSerializer(serializers.ModelSerializer):
+    project = serializers.SlugRelatedField("slug", read_only=True)
+    templates = serializers.ListField(
+        child=PromptField(), max_length=100, required=False, help_text="Each with `{label}` in it."
+    )
+    labels = LabelSerializer(many=True, help_text="All of them, in order: one that is left out is removed.")
+    run = serializers.SerializerMethodField(help_text="The newest.")
+    model = serializers.SerializerMethodField(help_text="What the newest run was made with.")
+
+    class Meta:
+        model = LabelSet
+        fields = ["id", "project", "name", "templates", "labels", "run", "model", "created_at"]
+        read_only_fields = ["created_at"]
+        extra_kwargs = {"name": {"required": True}}
+
+    def get_run(self, label_set: LabelSet) -> ShortRunSerializer(allow_null=True):
+        return {"id": label_set.run_id, "state": label_set.run_state} if label_set.run_id else None
+
+    def get_model(self, label_set: LabelSet) -> ModelSerializer(allow_null=True):
+        return ModelSerializer(label_set.run_model).data if label_set.run_id else None
+
+
+class FailureSerializer(serializers.Serializer):
+    image = serializers.IntegerField(source="image_id")
+    name = serializers.CharField(source="image.name")
+    reason = serializers.CharField()
+
+
+class RunSerializer(serializers.ModelSerializer):
+    project = serializers.SlugRelatedField("slug", read_only=True)
+    label_set = serializers.IntegerField(source="label_set_id", allow_null=True)
+    model = ModelSerializer()
+    total = serializers.IntegerField(source="progress.total")
+    done = serializers.IntegerField(source="progress.done")
+    failed = serializers.IntegerField(source="progress.failed")
+    percent = serializers.SerializerMethodField()
+    failures = serializers.SerializerMethodField(help_text=f"The first {SHOWN_FAILURES} images that failed.")
+    worker_online = serializers.SerializerMethodField(help_text="Without a worker nothing goes on.")
+
+    class Meta:
+        model = ScoringRun
+        fields = [
+            *(
+                "id",
+                "project",
+                "label_set",
+                "model",
+                "precision",
+                "state",
+                "total",
+                "done",
+                "failed",
+                "percent",
+            ),
+            *("error", "failures", "worker_online", "created_at", "finished_at"),
+        ]
+
+    def to_representation(self, run: ScoringRun) -> dict[str, Any]:
+        run.progress = runs.progress(run)
+        return super().to_representation(run)
+
+    def get_percent(self, run: ScoringRun) -> int:
+        return 100 if run.state == RunState.DONE else run.progress.percent
+
+    def get_failures(self, run: ScoringRun) -> FailureSerializer(many=True):
+        failures = run.image_attempts.filter(failed=True).select_related("image").order_by("image_id")
+        return FailureSerializer(failures[:SHOWN_FAILURES], many=True).data
+
+    def get_worker_online(self, run: ScoringRun) -> bool:
+        return runs.worker_is_online()
+
+
+class ScoreSerializer(serializers.Serializer):
+    label = serializers.IntegerField(source="label_id")
+    name = serializers.CharField()
+    similarity = serializers.FloatField()
+    probability = serializers.FloatField()
+
+
+class ScoresSerializer(serializers.Serializer):
+    image = serializers.IntegerField()
+    label_set = serializers.IntegerField()
+    scores = ScoreSerializer(many=True, help_text="Best first. Empty where the image is not embedded yet.")
+
+
+class MatchSerializer(serializers.Serializer):
+    """An image of `label_set.images()` that is matched."""
+
+    image = serializers.IntegerField(source="pk")
+    file_name = serializers.CharField(source="name")
+    label = serializers.IntegerField(
+        source="label_id", allow_null=True, help_text="What people settled on, or else the suggestion."
+    )
+    suggested = serializers.IntegerField(source="suggested_id", help_text="What CLIP says.")
+    similarity = serializers.FloatField()
+    probability = serializers.FloatField()
+    margin = serializers.FloatField()
+    runner_up = serializers.IntegerField(source="runner_up_id", allow_null=True)
+    status = serializers.ChoiceField(STATUSES)
+
+
+class DecisionSerializer(serializers.Serializer):
+    image = IdField()
+    label = IdField(required=False, allow_null=True, help_text="Not needed to accept the suggestion.")
+    verdict = serializers.ChoiceField(["accepted", "corrected", "none", "skipped"])
+
+
+class ReviewsSerializer(serializers.Serializer):
+    reviews = DecisionSerializer(many=True, allow_empty=False, max_length=MOST_REVIEWS)
+
+    def decisions(self) -> list[review.Decision]:
+        return [
+            review.Decision(each["image"], review.Verdict(each["verdict"]), each.get("label"))
+            for each in self.validated_data["reviews"]
+        ]
+
+
+class DecidedSerializer(serializers.Serializer):
+    image = serializers.IntegerField(source="image_id")
+    label = serializers.IntegerField(source="label_id", allow_null=True)
+    verdict = serializers.CharField()
+
+
+class BatchSerializer(serializers.Serializer):
+    batch = serializers.UUIDField(help_text="Undo takes it.")
+    decided = DecidedSerializer(many=True)
+
+
+class UndoSerializer(serializers.Serializer):
+    batch = serializers.UUIDField()
+
+
+class UndoneSerializer(serializers.Serializer):
+    undone = serializers.ListField(child=serializers.IntegerField(), source="images", help_text="Images.")
+    kept = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Images that somebody decided about after this batch."
+    )
+
+
+class BestMatchRequestSerializer(serializers.Serializer):
+    image_base64 = serializers.CharField(help_text="With or without `data:image/…;base64,` in front.")
+    text_input1 = serializers.CharField(max_length=10_000, trim_whitespace=False)
+    text_input2 = serializers.CharField(max_length=10_000, trim_whitespace=False)
+
+
+class BestMatchSerializer(serializers.Serializer):
+    best_match = serializers.CharField(help_text="The text that is more similar to the image.")

@@ -1,0 +1,15 @@
+"""What the queue calls: thin, and safe to repeat."""
+
+from gallery.models import Project
+from labeling import runs, work
+
+
+def embed_project(project_id: int) -> None:
+    """New images came in: have them embedded, and matched with every label set of the project."""
+    if project := Project.objects.filter(pk=project_id).first():
+        runs.follow(project)
+
+
+def score() -> None:
+    """The bell rang: there is work."""
+    work.until_none_is_left()

@@ -1,0 +1,22 @@
+from django.urls import path
+
+from labeling import label_set_views, new_project, review_views, run_views, views
+
+urlpatterns = [
+    # Before the gallery, whose slug would take "new".
+    path("projects/new/", new_project.project_new, name="project_new"),
+    path("projects/<slug:slug>/", views.gallery, name="gallery"),
+    path("projects/<slug:slug>/label-sets/new/", label_set_views.label_set_new, name="label_set_new"),
+    path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
+    path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),
+    path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),
+    path("label-sets/<int:pk>/run/", run_views.run_start, name="run_start"),
+    path("label-sets/<int:pk>/review/", review_views.review_page, name="review"),
+    path("label-sets/<int:pk>/reviews/", review_views.decide, name="decide"),
+    path("label-sets/<int:pk>/reviews/undo/", review_views.undo, name="undo"),
+    path("label-sets/<int:pk>/export/", views.export, name="export"),
+    path("runs/<int:pk>/", run_views.run, name="run"),
+    path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
+    path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),
+    path("images/<int:pk>/", views.image, name="image"),
+]

@@ -1,0 +1,137 @@
+"""The crash-only supervisor: one queue cluster in a session of its own, started afresh after any death.
+
+A worker that is killed while it waits holds the queue's lock for ever, and every process id still looks
+alive; so when one process of the cluster is gone, all of it is ended and started again. What it was at
+stands in rows.
+"""
+
+import fcntl
+import logging
+import os
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+import psutil
+from django.conf import settings
+from django.db import DatabaseError, close_old_connections
+
+from gallery import uploads
+from labeling import runs
+
+logger = logging.getLogger(__name__)
+
+BEAT_SECONDS = 5
+WATCH_SECONDS = 0.5
+# The longest that a cluster may take to finish what it is at, once it is told to stop.
+STOP_SECONDS = 40
+
+
+class AlreadyRunning(RuntimeError):
+    """Another supervisor serves this DATA_DIR."""
+
+
+def supervise() -> None:
+    """Run a worker until SIGTERM, SIGINT or SIGHUP. Raises AlreadyRunning."""
+    with _lock() as lock:
+        _end_leftover(lock)
+        # Not a threading.Event: a signal that comes while one is waited for can hang it.
+        signals: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda number, _: signals.append(number))
+        while not signals:
+            _run_cluster(lock, signals)
+
+
+def is_running() -> bool:
+    """Whether a supervisor serves this DATA_DIR now."""
+    try:
+        _lock().close()
+    except AlreadyRunning:
+        return True
+    return False
+
+
+def _lock() -> IO[str]:
+    lock = Path(settings.DATA_DIR, "worker.lock").open("a+")  # noqa: SIM115
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise AlreadyRunning("A worker is running already for this DATA_DIR.") from error
+    return lock
+
+
+def _end_leftover(lock: IO[str]) -> None:
+    """End the cluster of a supervisor that was killed: the lock's file names its process group."""
+    lock.seek(0)
+    with suppress(ValueError, psutil.NoSuchProcess):
+        group = int(lock.read())
+        if "qcluster" in psutil.Process(group).cmdline():
+            _kill(group)
+
+
+def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
+    """Start a cluster and watch it until a process of it dies, or a signal came."""
+    manage = str(settings.BASE_DIR / "manage.py")
+    cluster = subprocess.Popen([sys.executable, manage, "qcluster"], start_new_session=True)
+    lock.truncate(0)
+    lock.write(str(cluster.pid))
+    lock.flush()
+    members: set[psutil.Process] = set()
+    ticks = 0
+    while not signals:
+        if cluster.poll() is not None or any(not _lives(member) for member in members):
+            logger.warning("a process of the worker died: the worker is started afresh")
+            break
+        members |= _members(cluster)
+        if ticks % (BEAT_SECONDS / WATCH_SECONDS) == 0:
+            _beat()
+        ticks += 1
+        time.sleep(WATCH_SECONDS)
+    _end(cluster, gently=bool(signals))
+
+
+def _members(cluster: subprocess.Popen) -> set[psutil.Process]:
+    with suppress(psutil.NoSuchProcess):
+        return set(psutil.Process(cluster.pid).children(recursive=True))
+    return set()
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _beat() -> None:
+    """Say that this worker is alive, and ring for work that nobody is at."""
+    close_old_connections()
+    try:
+        runs.beat(f"{platform.node()}:{os.getpid()}")
+        runs.free_dead_chunks()
+        runs.ring_for_waiting()
+        uploads.resume_expansions()
+    except DatabaseError:
+        logger.exception("the worker's beat could not be written; it is tried again")
+
+
+def _end(cluster: subprocess.Popen, gently: bool) -> None:
+    if gently and cluster.poll() is None:
+        # To the main process alone: a signal to the whole group hangs it.
+        cluster.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            cluster.wait(STOP_SECONDS)
+    _kill(cluster.pid)
+    cluster.wait()
+
+
+def _kill(group: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, signal.SIGKILL)

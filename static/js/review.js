@@ -1,0 +1,234 @@
+// Keys and focus for the gallery, one image, and reviewing one by one. Every action is a form that works without this.
+(() => {
+  const $ = (selector, root = document) => root.querySelector(selector);
+  const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
+
+  // The grid: one card at a time is in the tab order, and the arrows move it.
+
+  const tiles = () => [...document.querySelectorAll("#grid .tile")];
+  const link = (tile) => $(".tile-picture", tile);
+  let current = null;
+  const rove = () => {
+    const all = tiles();
+    const here = all.find((tile) => tile.id === current) ?? all[0];
+    for (const tile of all) {
+      for (const stop of tile.querySelectorAll("a, button")) stop.tabIndex = tile === here ? 0 : -1;
+    }
+  };
+  const focusTile = (tile) => {
+    if (!tile) return;
+    current = tile.id;
+    rove();
+    link(tile).focus({ preventScroll: true });
+    tile.scrollIntoView({ block: "nearest" });
+  };
+  document.addEventListener("focusin", (event) => {
+    const tile = event.target.closest("#grid .tile");
+    if (tile && tile.id !== current) { current = tile.id; rove(); }
+  });
+
+  // How many columns there are is the style sheet's business: the nearest card of the row above or below.
+  const beside = (all, at, direction) => {
+    const top = (index) => all[index].offsetTop;
+    let next = at;
+    while (all[next] && top(next) === top(at)) next += direction;
+    if (!all[next]) return at;
+    const off = (index) => Math.abs(all[index].offsetLeft - all[at].offsetLeft);
+    const row = top(next);
+    let best = next;
+    for (; all[next] && top(next) === row; next += direction) if (off(next) < off(best)) best = next;
+    return best;
+  };
+  const steps = {
+    ArrowLeft: (all, at) => Math.max(0, at - 1),
+    ArrowRight: (all, at) => Math.min(all.length - 1, at + 1),
+    ArrowUp: (all, at) => beside(all, at, -1),
+    ArrowDown: (all, at) => beside(all, at, 1),
+    Home: () => 0,
+    End: (all) => all.length - 1,
+  };
+  const move = (key, tile) => {
+    const all = tiles();
+    if (tile) return focusTile(all[steps[key](all, all.indexOf(tile))]);
+    return focusTile(all.find((one) => one.id === current) ?? all[0]);
+  };
+  const onward = (tile) => {
+    const all = tiles();
+    focusTile(all[all.indexOf(tile) + 1] ?? tile);
+  };
+
+  // What fails is said by the page's own listeners.
+  const post = (address, source, values) => htmx.ajax("POST", address, { source, swap: "none", values }).catch(() => {});
+  const decide = (tile, values) => {
+    post($("#grid").dataset.decide, $(".tile-actions", tile), values);
+    onward(tile);
+  };
+  const accept = (tile) => {
+    if ($('[value="accepted"]', tile)) return decide(tile, { verdict: "accepted" });
+    clipsite.announce(`${tile.dataset.name}: ${$(".tile-state", tile).textContent.trim()}. There is nothing to accept.`);
+    return onward(tile);
+  };
+  document.addEventListener("click", (event) => {
+    const button = event.target.closest(".tile-actions button");
+    if (!button) return;
+    event.preventDefault();
+    const tile = button.closest(".tile");
+    if (button.matches("[data-choose]")) choose(tile);
+    else decide(tile, { verdict: button.value });
+  });
+
+  // Any label, for one card
+
+  let chosenFor = null;
+  const choose = (tile) => {
+    const dialog = $("#choose");
+    const find = $("[data-find]", dialog);
+    chosenFor = tile.id;
+    $("#choose-name").textContent = tile.dataset.name;
+    find.value = "";
+    filter(find);
+    dialog.returnValue = "";
+    dialog.showModal();
+    find.focus();
+  };
+  const labelOf = (key) => $(`#choose [data-label-key="${CSS.escape(key)}"]`);
+  document.addEventListener("close", (event) => {
+    const tile = event.target.id === "choose" && document.getElementById(chosenFor);
+    if (!tile) return;
+    if (event.target.returnValue) decide(tile, { label: event.target.returnValue });
+    else focusTile(tile);
+  }, true);
+
+  // Finding a label by typing
+
+  const labelsOf = (field) => document.getElementById(field.dataset.find);
+  const found = (field) => [...labelsOf(field).querySelectorAll("[data-words]")].filter((button) => !button.hidden);
+  const filter = (field) => {
+    const words = field.value.trim().toLowerCase();
+    for (const button of labelsOf(field).querySelectorAll("[data-words]")) {
+      button.hidden = !button.dataset.words.includes(words);
+      button.classList.remove("is-first");
+    }
+    const [first] = found(field);
+    if (words) first?.classList.add("is-first");
+    $("[data-none-found]", labelsOf(field)).hidden = Boolean(first);
+  };
+  document.addEventListener("input", (event) => { if (event.target.matches("[data-find]")) filter(event.target); });
+  const inFind = (event, field) => {
+    const label = field.closest("#choose") && !field.value && plain(event) && labelOf(event.key);
+    if (event.key === "Enter" && field.value.trim()) found(field)[0]?.click();
+    else if (label) label.click();
+    else if (event.key === "Escape" && !field.closest("dialog")) { field.value = ""; filter(field); field.blur(); }
+    // Enter in an empty field would press the form's first button.
+    else if (event.key !== "Enter") return;
+    event.preventDefault();
+  };
+
+  // Keys
+
+  const typing = (target) => target.matches("input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable]");
+  const inMenu = (target) => target.closest(".dropdown-menu.show, [aria-expanded=true]");
+  let busy = false;
+
+  const inGrid = (event, tile) => {
+    if (event.key in steps) {
+      if (!tile && event.target !== document.body && event.target.id !== "main") return false;
+      move(event.key, tile);
+      return true;
+    }
+    if (!tile) return false;
+    const key = event.key.toLowerCase();
+    const onPicture = event.target === link(tile);
+    if (key === "o" || (onPicture && key === " ")) { link(tile).click(); return true; }
+    if (!$("#grid").dataset.decide || event.repeat) return false;
+    if (key === "enter" && onPicture) accept(tile);
+    else if (key === "n") decide(tile, { verdict: "none" });
+    else if (key === "l") choose(tile);
+    else if (labelOf(key)) decide(tile, { label: labelOf(key).value });
+    else return false;
+    return true;
+  };
+  const undoInGrid = (event) => {
+    const address = $("#grid")?.dataset.undo;
+    if (!address || event.key.toLowerCase() !== "u" || event.repeat) return false;
+    post(address, $("#grid"), { page: "gallery" });
+    return true;
+  };
+  const press = (event) => {
+    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
+    const wanted = [...document.querySelectorAll("[data-keys]")].find((one) => one.dataset.keys.split(" ").includes(key));
+    if (!wanted || event.repeat) return false;
+    // On a button or link, Enter presses that one.
+    if (key === "Enter" && event.target.closest("a, button, summary")) return false;
+    // An image that nobody has seen yet is not decided about.
+    if (busy) return true;
+    if (wanted.matches("input")) wanted.focus();
+    else if (!wanted.disabled) wanted.click();
+    return true;
+  };
+  document.addEventListener("keydown", (event) => {
+    if (event.defaultPrevented) return;
+    if (event.target.matches("[data-find]")) inFind(event, event.target);
+    if (!plain(event) || (event.shiftKey && event.key !== "?")) return;
+    if (typing(event.target) || inMenu(event.target) || $("dialog[open]")) return;
+    const tile = event.target.closest("#grid .tile");
+    if (($("#grid") && inGrid(event, tile)) || undoInGrid(event) || press(event)) event.preventDefault();
+  });
+  document.addEventListener("click", (event) => {
+    const opener = event.target.closest("[data-open]");
+    if (opener) document.getElementById(opener.dataset.open).showModal();
+  });
+
+  // What htmx draws: the focus stays where it was, by image, though its card is a new one.
+
+  let kept = null;
+  const keep = (tile) => { kept = tile && { id: tile.id, at: tiles().indexOf(tile) }; };
+  document.addEventListener("htmx:beforeSwap", () => keep(document.activeElement.closest("#grid .tile")));
+  document.addEventListener("htmx:afterSettle", (event) => {
+    rove();
+    if (kept && document.activeElement === document.body) {
+      const all = tiles();
+      focusTile(document.getElementById(kept.id) ?? all[Math.min(kept.at, all.length - 1)]);
+    }
+    if (event.target.id === "review") arrive(event.target);
+  });
+  const refocus = (event) => {
+    const tile = event.detail.elt?.closest?.("#grid .tile");
+    if (tile) focusTile(tile);
+  };
+  document.addEventListener("htmx:responseError", refocus);
+  document.addEventListener("htmx:sendError", refocus);
+
+  document.addEventListener("htmx:beforeRequest", (event) => { if (event.detail.target?.id === "review") busy = true; });
+  document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.target?.id === "review") busy = false; });
+  const preload = (review) => { if (review?.dataset.preload) new Image().src = review.dataset.preload; };
+  const arrive = (review) => {
+    review.focus({ preventScroll: true });
+    preload(review);
+  };
+
+  // The work's state is heard when it changes, not at every step.
+  let state = $("#progress")?.dataset.state;
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id !== "progress" || event.target.dataset.state === state) return;
+    state = event.target.dataset.state;
+    clipsite.announce(event.target.dataset.says);
+  });
+  // A grid that was asked for before a decision was written would show the card as it was.
+  document.addEventListener("htmx:afterRequest", (event) => {
+    if (event.detail.requestConfig?.verb !== "post" || !$("#refresh.htmx-request")) return;
+    htmx.trigger("#refresh", "htmx:abort");
+    htmx.trigger(document.body, "images-changed");
+  });
+  // Of what was decided, the last one can be undone: its toast takes the place of the one before.
+  document.addEventListener("htmx:oobAfterSwap", () => {
+    const said = [...document.querySelectorAll("#toasts [data-said]")];
+    const last = said.pop();
+    for (const toast of said) toast.remove();
+    const leave = () => (last.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : last.remove());
+    if (last && !last.dataset.timed) { last.dataset.timed = "yes"; setTimeout(leave, 8000); }
+  });
+
+  rove();
+  preload($("#review"));
+})();

@@ -1,0 +1,97 @@
+"""Every page as it is seen: no accessibility violation, nothing wider than the window, light and dark."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page
+
+from tests.live import Site, wait_for
+
+MAKE_PAGES = """
+import io, random
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from gallery import projects, uploads
+from labeling import label_sets
+from labeling.label_sets import LabelSpec
+from labeling.review import Decision, decide
+from labeling.starter import drawing
+
+olga = User.objects.get(username="olga")
+project = projects.create(olga, "Pages", "What these pictures are for. " + "Averylongword" * 8)
+rng = random.Random(3)
+def files():
+    for number in range(6):
+        out = io.BytesIO()
+        drawing.draw(drawing.random_drawing(rng), rng, 200).save(out, "PNG")
+        yield ContentFile(out.getvalue(), f"{number} " + "long-name" * 20 * (number == 0) + ".png")
+    yield ContentFile(b"rubbish", "broken.jpg")
+uploads.add_images(project, olga, files())
+names = ["red circle", "blue square", "x" * 200, *(f"label number {n}" for n in range(20))]
+label_set = label_sets.create(project, olga, "Labels", [LabelSpec(name) for name in names])
+images = list(project.images.all())
+decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)])
+decide(label_set, olga, [Decision(images[1].pk, "none")])
+projects.create(olga, "Empty")
+"""
+PATHS = [
+    "/",
+    "/projects/new/",
+    "/projects/pages/",
+    "/projects/pages/?status=none",
+    "/projects/pages/?status=disputed",
+    "/projects/empty/",
+    "/projects/pages/upload/",
+    "/projects/pages/members/",
+    "/projects/pages/settings/",
+    "/projects/pages/label-sets/new/",
+    "/label-sets/{label_set}/edit/",
+    "/label-sets/{label_set}/review/",
+    "/images/{image}/",
+    "/runs/{run}/",
+    "/uploads/{upload}/",
+    "/account/tokens/",
+    "/accounts/password/change/",
+    "/no-such-page/",
+]
+
+
+@pytest.fixture(scope="module")
+def ids(site: Site, browser: Browser) -> dict[str, object]:
+    site.manage("shell", "-v0", "-c", MAKE_PAGES)
+    label_set = site.value("SELECT id FROM labeling_labelset ORDER BY id DESC LIMIT 1")
+    state = f"SELECT state FROM labeling_scoringrun WHERE label_set_id = {label_set}"
+    wait_for(lambda: site.value(state) == "done", 60, "the pictures are not labelled")
+    return {
+        "label_set": label_set,
+        "image": site.value(f"SELECT max(image_id) FROM labeling_match WHERE label_set_id = {label_set}"),
+        "run": site.value("SELECT max(id) FROM labeling_scoringrun"),
+        "upload": site.value("SELECT max(id) FROM gallery_upload"),
+    }
+
+
+def problems(page: Page) -> Iterator[str]:
+    for violation in Axe().run(page).response["violations"]:
+        yield f"{violation['id']}: {[node['html'][:160] for node in violation['nodes'][:3]]}"
+    wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
+    if wide > 0:
+        yield f"{wide} px wider than the window"
+    if page.locator("h1").count() != 1:
+        yield "not one h1"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_page(open_page: Callable[..., Page], ids: dict[str, object], width: int, scheme: str) -> None:
+    page = open_page(viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True)
+    found = {}
+    for path in PATHS:
+        page.goto(path.format(**ids))
+        if trouble := list(problems(page)):
+            found[path] = trouble
+    nobody = open_page(None, viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True)
+    nobody.goto("/accounts/login/")
+    if trouble := list(problems(nobody)):
+        found["login"] = trouble
+    assert not found

@@ -1,0 +1,448 @@
+"""The pages of projects, members, uploads and tokens: for whom they open, and what they do."""
+
+from collections.abc import Callable
+from datetime import timedelta
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection, transaction
+from django.http import HttpResponse
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from django.utils import timezone
+from knox.models import AuthToken
+
+from gallery import uploads
+from gallery.access import Role
+from gallery.models import Image, Membership, Project, Upload
+from labeling.models import LabelSet
+from tests.conftest import picture
+
+VIEWER, LABELER, REVIEWER, OWNER = Role.values
+People = dict[str, User | None]
+Login = Callable[[User | None], Client]
+Add = Callable[..., list[Image]]
+
+# The lowest role that each method of each page takes, or None where any login will do.
+PAGES = {
+    "projects": {"get": None},
+    "project_settings": {"get": OWNER, "post": OWNER},
+    "project_delete": {"post": OWNER},
+    "members": {"get": VIEWER, "post": OWNER},
+    "member": {"post": OWNER},
+    "project_upload": {"get": LABELER, "post": LABELER},
+    "upload": {"get": VIEWER},
+    "image_file": {"get": VIEWER},
+    "image_thumbnail": {"get": VIEWER},
+    "image_preview": {"get": VIEWER},
+    "image_delete": {"post": REVIEWER},
+    "tokens": {"get": None, "post": None},
+    "project_new": {"get": None, "post": None},
+}
+CELLS = [(name, method, role) for name, methods in PAGES.items() for method, role in methods.items()]
+
+
+@pytest.fixture
+def people(owner: User, stranger: User, member: Callable[[str], User]) -> People:
+    roles = {role: member(role) for role in (VIEWER, LABELER, REVIEWER)}
+    return {"nobody": None, "stranger": stranger, **roles, OWNER: owner}
+
+
+@pytest.fixture
+def image(add: Add) -> Image:
+    return add(("red.png", picture("red")))[0]
+
+
+def address(name: str, project: Project, image: Image) -> str:
+    if name in ("projects", "tokens", "project_new"):
+        return reverse(name)
+    if name.startswith("image_"):
+        return reverse(name, args=[image.pk])
+    if name == "upload":
+        return reverse(name, args=[project.uploads.get().pk])
+    if name == "member":
+        return reverse(name, args=[project.memberships.get(role=VIEWER).pk])
+    return reverse(name, args=[project.slug])
+
+
+def body(name: str) -> dict[str, object]:
+    """What a right POST to the page says."""
+    return {
+        "project_settings": {"name": "Zoo", "description": ""},
+        "project_delete": {"confirm": "Animals"},
+        "members": {"username": "sven", "role": VIEWER},
+        "member": {"role": LABELER},
+        "project_upload": {"files": SimpleUploadedFile("pink.png", picture("pink"))},
+        "tokens": {"days": 7},
+        "project_new": {"name": "More", "labels": "cat\ndog"},
+    }.get(name, {})
+
+
+def ask(client: Client, url: str, name: str, method: str) -> HttpResponse:
+    """The answer; what it changes is taken back."""
+    with transaction.atomic():
+        answer = client.get(url) if method == "get" else client.post(url, body(name))
+        transaction.set_rollback(True)
+    return answer
+
+
+@pytest.mark.parametrize(("name", "method", "lowest"), CELLS)
+def test_who_gets_in(
+    name: str, method: str, lowest: str | None, people: People, project: Project, image: Image, login: Login
+) -> None:
+    url = address(name, project, image)
+    for who, user in people.items():
+        answer = ask(login(user), url, name, method)
+        if who == "nobody":
+            assert answer.status_code == 302 and answer.url.startswith(reverse("account_login")), who
+        elif lowest is None or (who in Role.values and Role.values.index(who) >= Role.values.index(lowest)):
+            assert answer.status_code in (200, 302), who
+        else:
+            assert answer.status_code == (404 if who == "stranger" else 403), who
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_other_methods_are_refused(
+    name: str, people: People, project: Project, image: Image, login: Login
+) -> None:
+    url, client = address(name, project, image), login(people[OWNER])
+    others = {"get", "post", "put", "patch", "delete"} - set(PAGES[name])
+    assert {method: getattr(client, method)(url).status_code for method in others} == dict.fromkeys(
+        others, 405
+    )
+
+
+def queries(client: Client, url: str) -> int:
+    with CaptureQueriesContext(connection) as found:
+        assert client.get(url).status_code == 200
+    return len(found)
+
+
+# Projects
+
+
+def test_a_newcomer_is_led_to_a_first_project(stranger: User, login: Login) -> None:
+    page = login(stranger).get(reverse("projects"))
+    assert "Label your first images" in page.text and reverse("project_new") in page.text
+
+
+def test_the_projects_are_ones_own(
+    project: Project, image: Image, owner: User, stranger: User, login: Login
+) -> None:
+    assert "Animals" in login(owner).get(reverse("projects")).text
+    assert "Animals" not in login(stranger).get(reverse("projects")).text
+
+
+def test_a_project_shows_its_newest_four_images_and_its_counts(
+    project: Project, add: Add, owner: User, login: Login, member: Callable[[str], User]
+) -> None:
+    images = add(*((f"{side}.png", picture(side=side)) for side in range(10, 16)))
+    member(VIEWER)
+    page = login(owner).get(reverse("projects"))
+    shown = [image for image in images if reverse("image_thumbnail", args=[image.pk]) in page.text]
+    assert shown == images[-4:]
+    assert "6 images · 2 members · your role: owner" in page.text
+
+
+def test_twenty_projects_cost_as_many_queries_as_one(
+    project: Project, image: Image, owner: User, login: Login
+) -> None:
+    url, client = reverse("projects"), login(owner)
+    one = queries(client, url)
+    for number in range(20):
+        other = Project.objects.create(name=f"Project {number}", slug=f"project-{number}")
+        Membership.objects.create(project=other, user=owner, role=OWNER)
+        uploads.add_images(other, owner, [ContentFile(picture(side=20 + number), "a.png")])
+    assert queries(client, url) == one
+    assert client.get(url).text.count("project-card-body") == 21
+
+
+def test_many_projects_come_in_pages(owner: User, login: Login) -> None:
+    projects = Project.objects.bulk_create(Project(name=f"P{n}", slug=f"p{n}") for n in range(30))
+    Membership.objects.bulk_create(Membership(project=one, user=owner, role=OWNER) for one in projects)
+    first = login(owner).get(reverse("projects"))
+    assert "Page 1 of 2" in first.text
+    assert login(owner).get(reverse("projects"), {"page": 2}).text.count("project-card-body") == 6
+
+
+def test_an_owner_renames_a_project_and_its_address_stays(
+    project: Project, owner: User, login: Login
+) -> None:
+    login(owner).post(
+        reverse("project_settings", args=["animals"]), {"name": "Zoo", "description": "All of it"}
+    )
+    project.refresh_from_db()
+    assert (project.name, project.description, project.slug) == ("Zoo", "All of it", "animals")
+
+
+def test_a_project_needs_a_name(project: Project, owner: User, login: Login) -> None:
+    page = login(owner).post(reverse("project_settings", args=["animals"]), {"name": " "})
+    assert "This field is required" in page.text
+    assert "Settings · Animals" in page.text
+
+
+def test_a_project_is_deleted_only_with_its_name_typed(
+    project: Project, image: Image, owner: User, login: Login, django_capture_on_commit_callbacks: Callable
+) -> None:
+    url, client = reverse("project_delete", args=["animals"]), login(owner)
+    assert "as it stands there" in client.post(url, {"confirm": "animals"}).text
+    assert Project.objects.exists()
+    with django_capture_on_commit_callbacks(execute=True):
+        client.post(url, {"confirm": "Animals"})
+    assert not Project.objects.exists()
+    assert not image.file.storage.exists(image.file.name)
+
+
+# Members
+
+
+def test_an_owner_adds_a_member(project: Project, owner: User, stranger: User, login: Login) -> None:
+    page = login(owner).post(
+        reverse("members", args=["animals"]), {"username": "sven", "role": REVIEWER}, follow=True
+    )
+    assert project.memberships.get(user=stranger).role == REVIEWER
+    assert "sven is a member now, as reviewer" in page.text
+
+
+@pytest.mark.parametrize(
+    ("username", "words"), [("nobody", "There is no user"), ("olga", "is a member already")]
+)
+def test_who_can_not_be_added_is_said_at_the_field(
+    username: str, words: str, project: Project, owner: User, login: Login
+) -> None:
+    page = login(owner).post(reverse("members", args=["animals"]), {"username": username, "role": VIEWER})
+    assert words in page.text
+    assert project.memberships.count() == 1
+
+
+def test_an_owner_changes_a_role_and_removes_a_member(
+    project: Project, owner: User, member: Callable[[str], User], login: Login
+) -> None:
+    membership = project.memberships.get(user=member(VIEWER))
+    url, client = reverse("member", args=[membership.pk]), login(owner)
+    assert "viewer is labeler now" in client.post(url, {"role": LABELER}, follow=True).text
+    membership.refresh_from_db()
+    assert membership.role == LABELER
+    assert "viewer is no member any more" in client.post(url, {"remove": "1"}, follow=True).text
+    assert project.memberships.count() == 1
+
+
+@pytest.mark.parametrize("change", [{"role": VIEWER}, {"remove": "1"}])
+def test_the_last_owner_stays(change: dict[str, str], project: Project, owner: User, login: Login) -> None:
+    url = reverse("member", args=[project.memberships.get().pk])
+    assert "A project needs an owner" in login(owner).post(url, change, follow=True).text
+    assert project.memberships.get().role == OWNER
+
+
+def test_everybody_may_leave_but_not_promote_themselves(
+    project: Project, member: Callable[[str], User], login: Login
+) -> None:
+    viewer = member(VIEWER)
+    url = reverse("member", args=[project.memberships.get(user=viewer).pk])
+    assert login(viewer).post(url, {"role": OWNER}).status_code == 403
+    assert login(viewer).post(url, {"remove": "1"}).url == reverse("projects")
+    assert not project.memberships.filter(user=viewer).exists()
+
+
+def test_an_owner_of_one_project_reaches_no_member_of_another(
+    project: Project, stranger: User, login: Login
+) -> None:
+    other = Project.objects.create(name="Other", slug="other")
+    Membership.objects.create(project=other, user=stranger, role=OWNER)
+    url = reverse("member", args=[project.memberships.get().pk])
+    assert login(stranger).post(url, {"remove": "1"}).status_code == 404
+    assert project.memberships.count() == 1
+
+
+def test_twenty_members_cost_as_many_queries_as_one(project: Project, owner: User, login: Login) -> None:
+    url, client = reverse("members", args=["animals"]), login(owner)
+    one = queries(client, url)
+    users = User.objects.bulk_create(User(username=f"user{number}") for number in range(20))
+    Membership.objects.bulk_create(Membership(project=project, user=user) for user in users)
+    assert queries(client, url) == one
+
+
+# Uploads
+
+
+def test_files_are_added_without_script(project: Project, owner: User, login: Login) -> None:
+    files = [SimpleUploadedFile("red.png", picture("red")), SimpleUploadedFile("notes.txt", b"hello")]
+    page = login(owner).post(reverse("project_upload", args=["animals"]), {"files": files}, follow=True)
+    assert page.redirect_chain[0][0] == reverse("gallery", args=["animals"])
+    assert "1 added, 1 refused." in page.text
+    assert "notes.txt: Not an image that we can read" in page.text
+
+
+def test_no_file_is_said_at_the_field(project: Project, owner: User, login: Login) -> None:
+    assert "Choose an image" in login(owner).post(reverse("project_upload", args=["animals"])).text
+
+
+def test_more_files_than_a_request_may_hold_are_refused_in_words(
+    project: Project, owner: User, login: Login, settings: object
+) -> None:
+    settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
+    files = [SimpleUploadedFile(f"{n}.png", picture(side=n)) for n in (10, 11, 12)]
+    page = login(owner).post(reverse("project_upload", args=["animals"]), {"files": files})
+    assert page.status_code == 400
+    assert "files came at once, and none was kept" in page.text
+    assert not Image.objects.exists()
+
+
+def test_the_report_names_what_was_refused_first(
+    project: Project, owner: User, login: Login, add: Add
+) -> None:
+    add(("a.png", picture("red")), ("b.png", picture("red")), ("c.png", b"nothing"))
+    url = reverse("upload", args=[Upload.objects.get().pk])
+    page = login(owner).get(url).text
+    assert page.index("c.png") < page.index("a.png") < page.index("b.png")
+    assert "Not an image" in page and "The same picture as a.png" in page
+    only = login(owner).get(url, {"outcome": "duplicate"}).text
+    assert "b.png" in only and "c.png" not in only
+
+
+def test_the_report_of_an_open_upload_asks_for_itself_again(
+    project: Project, owner: User, login: Login
+) -> None:
+    upload = Upload.objects.create(project=project, uploaded_by=owner, state=Upload.State.OPEN, total=40)
+    page = login(owner).get(reverse("upload", args=[upload.pk])).text
+    assert 'hx-trigger="every 2s"' in page and "0 of 40" in page
+    Upload.objects.update(state=Upload.State.FAILED, error="The disk is full.")
+    page = login(owner).get(reverse("upload", args=[upload.pk])).text
+    assert "every 2s" not in page and "The disk is full." in page
+
+
+def test_twenty_names_in_a_report_cost_as_many_queries_as_one(
+    project: Project, owner: User, login: Login, add: Add
+) -> None:
+    client = login(owner)
+    add(("one.png", picture("red")))
+    one = queries(client, reverse("upload", args=[Upload.objects.first().pk]))
+    add(*((f"{side}.png", picture(side=side)) for side in range(10, 30)))
+    assert queries(client, reverse("upload", args=[Upload.objects.first().pk])) == one
+
+
+def test_twenty_uploads_cost_as_many_queries_as_one(
+    project: Project, image: Image, owner: User, login: Login
+) -> None:
+    url, client = reverse("project_upload", args=["animals"]), login(owner)
+    one = queries(client, url)
+    Upload.objects.bulk_create(Upload(project=project, uploaded_by=owner) for _ in range(20))
+    assert queries(client, url) == one
+
+
+# Media
+
+
+def test_media_is_private_and_never_run(owner: User, image: Image, login: Login) -> None:
+    original = login(owner).get(reverse("image_file", args=[image.pk]))
+    assert b"".join(original.streaming_content) == picture("red")
+    assert original["Content-Type"] == "image/png"
+    assert original["Content-Disposition"] == 'attachment; filename="red.png"'
+    assert "sandbox" in original["Content-Security-Policy"]
+    for name in ("image_file", "image_thumbnail", "image_preview"):
+        answer = login(owner).get(reverse(name, args=[image.pk]))
+        assert answer["X-Content-Type-Options"] == "nosniff"
+        assert answer["Cache-Control"].startswith("private") and "immutable" in answer["Cache-Control"]
+    assert answer["Content-Type"] == "image/webp"
+
+
+def test_an_image_that_is_deleted_takes_its_files_along(
+    image: Image, owner: User, login: Login, django_capture_on_commit_callbacks: Callable
+) -> None:
+    with django_capture_on_commit_callbacks(execute=True):
+        login(owner).post(reverse("image_delete", args=[image.pk]))
+    assert not Image.objects.exists()
+    for field in (image.file, image.preview, image.thumbnail):
+        assert not field.storage.exists(field.name)
+
+
+# Tokens
+
+
+def test_a_token_is_shown_once_and_works(owner: User, login: Login, project: Project) -> None:
+    client = login(owner)
+    page = client.post(reverse("tokens"), {"days": 30})
+    token = page.context["token"]
+    assert f"Authorization: Token {token}" in page.text
+    assert "no-store" in page["Cache-Control"]
+    assert token not in client.get(reverse("tokens")).text
+    assert AuthToken.objects.get().expiry - timezone.now() > timedelta(days=29)
+    answer = Client(headers={"Authorization": f"Token {token}"}).get(reverse("api-projects"))
+    assert [row["slug"] for row in answer.json()["results"]] == ["animals"]
+
+
+def test_a_token_can_be_revoked_by_its_owner_alone(owner: User, stranger: User, login: Login) -> None:
+    row, _ = AuthToken.objects.create(owner)
+    key, url = {"token_key": row.token_key}, reverse("token_revoke")
+    assert login(stranger).post(url, key).status_code == 404
+    assert login(owner).get(url).status_code == 405
+    assert login(None).post(url, key).status_code == 302
+    assert AuthToken.objects.exists()
+    assert "revoked" in login(owner).post(url, key, follow=True).text
+    assert not AuthToken.objects.exists()
+
+
+def test_tokens_of_others_are_not_listed(owner: User, stranger: User, login: Login) -> None:
+    row, _ = AuthToken.objects.create(owner)
+    assert row.token_key[:8] in login(owner).get(reverse("tokens")).text
+    assert row.token_key[:8] not in login(stranger).get(reverse("tokens")).text
+
+
+# A project on one page
+
+
+def test_a_project_is_made_with_labels_and_pictures_without_script(owner: User, login: Login) -> None:
+    asked = {
+        "name": "Pets",
+        "labels": "cat\n\n dog: a dog | a puppy\n",
+        "files": [SimpleUploadedFile("a.png", picture("red")), SimpleUploadedFile("b.png", picture("blue"))],
+    }
+    page = login(owner).post(reverse("project_new"), asked, follow=True)
+    project = Project.objects.get(slug="pets")
+    assert project.memberships.get().role == OWNER
+    assert [(label.name, label.prompts) for label in project.label_sets.get().labels.all()] == [
+        ("cat", []),
+        ("dog", ["a dog", "a puppy"]),
+    ]
+    assert project.images.count() == 2
+    assert "2 added." in page.text
+    assert LabelSet.objects.get().runs.count() == 1
+
+
+def test_with_script_the_gallery_comes_without_a_page_load(owner: User, login: Login) -> None:
+    asked = {"name": "Pets", "labels": "cat\ndog"}
+    answer = login(owner).post(reverse("project_new"), asked, headers={"HX-Request": "true"})
+    assert (answer.status_code, answer.content) == (200, b"")
+    assert f'"path": "{Project.objects.get().get_absolute_url()}"' in answer["HX-Location"]
+    assert '"url": "/api/v1/projects/pets/images/"' in answer["HX-Trigger"]
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"name": "Pets", "labels": "cat"}, "Give two labels or more"),
+        ({"name": "Pets", "labels": "cat\ncat"}, "Given twice: cat"),
+        ({"name": "Pets", "labels": ""}, "This field is required"),
+        ({"name": "", "labels": "cat\ndog"}, "This field is required"),
+        ({"name": "x" * 121, "labels": "cat\ndog"}, "at most 120 characters"),
+    ],
+)
+def test_nothing_is_made_of_a_form_that_is_wrong(
+    asked: dict[str, str], words: str, owner: User, login: Login
+) -> None:
+    files = SimpleUploadedFile("a.png", picture("red"))
+    page = login(owner).post(reverse("project_new"), {**asked, "files": files})
+    assert words in page.text
+    assert not Project.objects.exists() and not Image.objects.exists()
+
+
+def test_a_model_that_can_not_be_used_is_said_and_makes_nothing(
+    owner: User, login: Login, settings: object
+) -> None:
+    settings.CLIP_MODEL = "/nowhere"
+    page = login(owner).post(reverse("project_new"), {"name": "Pets", "labels": "cat\ndog"})
+    assert "there is no model.safetensors in that folder" in page.text
+    assert not Project.objects.exists()

@@ -1,0 +1,320 @@
+"""The door for people's decisions, on real rows."""
+
+import uuid
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied, ValidationError
+
+from gallery.access import Role
+from gallery.models import Image, Membership, Project
+from labeling import label_sets, review, runs, work
+from labeling.label_sets import LabelSpec
+from labeling.models import Annotation, Label, LabelSet, Match, Review
+from labeling.review import Decision, Verdict, decide, last_batch, place, queue, undo
+from tests.labeling import rows
+
+
+@pytest.fixture
+def animals(project: Project) -> LabelSet:
+    """Six images of which CLIP is ever surer: cat, dog, bird, cat, dog, bird."""
+    made = rows.label_set(project, "cat", "dog", "bird")
+    rows.match(made, rows.images(project, 6), [0.4, 0.5, 0.6, 0.7, 0.8, 0.9])
+    return made
+
+
+@pytest.fixture
+def colleague(project: Project) -> User:
+    user = User.objects.create_user("carla")
+    Membership.objects.create(project=project, user=user, role=Role.LABELER)
+    return user
+
+
+def image(label_set: LabelSet, number: int) -> Image:
+    return label_set.images().get(name=f"image {number:05}.jpg")
+
+
+def label(label_set: LabelSet, name: str) -> Label:
+    return label_set.labels.get(name=name)
+
+
+def say(label_set: LabelSet, user: User, number: int, verdict: str, name: str = "") -> uuid.UUID:
+    given = label(label_set, name).pk if name else None
+    return decide(label_set, user, [Decision(image(label_set, number).pk, Verdict(verdict), given)])
+
+
+def answer(label_set: LabelSet, number: int) -> tuple[str, str] | None:
+    found = Annotation.objects.filter(label_set=label_set, image=image(label_set, number)).first()
+    return (found.status, found.label.name if found.label else "") if found else None
+
+
+def numbers(label_set: LabelSet, user: User) -> list[int]:
+    return [int(name[6:11]) for name in queue(label_set, user).values_list("name", flat=True)]
+
+
+# Deciding
+
+
+def test_accepting_settles_the_suggestion(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "accepted")
+    annotation = Annotation.objects.get()
+    assert (annotation.label.name, annotation.status, annotation.source) == ("cat", "accepted", "human")
+    assert annotation.decided_by == owner and annotation.decided_at == Review.objects.get().at
+
+
+def test_another_label_corrects_and_the_same_label_accepts(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "accepted", "dog")
+    say(animals, owner, 1, "corrected", "dog")
+    assert answer(animals, 0) == ("corrected", "dog"), "whatever the verdict was called"
+    assert answer(animals, 1) == ("accepted", "dog")
+
+
+def test_none_of_these_settles_an_image_without_a_label(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "none")
+    assert answer(animals, 0) == ("none", "")
+
+
+def test_a_review_keeps_what_clip_said_then(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 2, "corrected", "cat")
+    row = Review.objects.get()
+    assert (row.suggested_name, row.suggested_probability, row.label_name) == ("bird", 0.6, "cat")
+
+
+def test_the_last_decision_stands(animals: LabelSet, owner: User, colleague: User) -> None:
+    say(animals, owner, 0, "accepted")
+    say(animals, colleague, 0, "corrected", "bird")
+    assert answer(animals, 0) == ("corrected", "bird")
+    assert Annotation.objects.get().decided_by == colleague
+    assert Review.objects.count() == 2
+
+
+def test_a_skip_decides_nothing_and_takes_nothing_back(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "skipped")
+    assert answer(animals, 0) is None
+    say(animals, owner, 1, "accepted")
+    say(animals, owner, 1, "skipped")
+    assert answer(animals, 1) == ("accepted", "dog")
+
+
+def test_an_unscored_image_takes_a_label_and_no_bare_yes(animals: LabelSet, owner: User) -> None:
+    (bare,) = rows.images(animals.project, 1, start=50)
+    with pytest.raises(ValidationError, match="no suggestion yet"):
+        decide(animals, owner, [Decision(bare.pk, Verdict.ACCEPTED)])
+    say(animals, owner, 50, "accepted", "cat")
+    assert answer(animals, 50) == ("corrected", "cat"), "nobody suggested it"
+    assert Review.objects.get().suggested_name == ""
+
+
+def test_corrected_needs_a_label(animals: LabelSet, owner: User) -> None:
+    with pytest.raises(ValidationError, match="corrected to what"):
+        say(animals, owner, 0, "corrected")
+
+
+def test_undone_is_no_verdict_to_give(animals: LabelSet, owner: User) -> None:
+    with pytest.raises(ValidationError):
+        say(animals, owner, 0, "undone")
+    assert not Review.objects.exists()
+
+
+@pytest.mark.django_db
+def test_labels_and_images_of_elsewhere_are_refused_and_nothing_is_written(
+    animals: LabelSet, owner: User
+) -> None:
+    elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
+    (their_image,) = rows.images(elsewhere, 1)
+    their_label = rows.label_set(animals.project, "tree", "house").labels.first()
+    fine = Decision(image(animals, 0).pk, Verdict.ACCEPTED)
+    for bad in (
+        Decision(their_image.pk, Verdict.NONE),
+        Decision(10**9, Verdict.NONE),
+        Decision(image(animals, 1).pk, Verdict.ACCEPTED, their_label.pk),
+        Decision(image(animals, 0).pk, Verdict.NONE),
+    ):
+        with pytest.raises(ValidationError):
+            decide(animals, owner, [fine, bad])
+    assert not Review.objects.exists() and not Annotation.objects.exists()
+
+
+def test_five_hundred_decisions_are_one_batch_in_few_statements(
+    project: Project, owner: User, django_assert_max_num_queries: object
+) -> None:
+    many = rows.label_set(project, "cat", "dog")
+    pictures = rows.images(project, 500)
+    rows.match(many, pictures)
+    decisions = [Decision(picture.pk, Verdict.ACCEPTED) for picture in pictures]
+    with django_assert_max_num_queries(16):
+        batch = decide(many, owner, decisions)
+    assert Annotation.objects.filter(status="accepted").count() == 500
+    assert set(Review.objects.values_list("batch", flat=True)) == {batch}
+    with django_assert_max_num_queries(16):
+        undone = undo(many, owner, Role.OWNER, batch)
+    assert len(undone.images) == 500 and not undone.kept
+    assert not Annotation.objects.exists()
+    assert Review.objects.count() == 1000, "history only grows"
+
+
+# Undoing
+
+
+def test_undo_brings_back_what_was_before(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "accepted")
+    second = say(animals, owner, 0, "corrected", "dog")
+    undone = undo(animals, owner, Role.OWNER, second)
+    assert undone.images == [image(animals, 0).pk] and undone.kept == []
+    assert answer(animals, 0) == ("accepted", "cat")
+    row = Review.objects.last()
+    assert row.verdict == "undone" and row.undoes.batch == second and row.user == owner
+
+
+def test_undo_takes_a_whole_batch_back(animals: LabelSet, owner: User) -> None:
+    both = [Decision(image(animals, number).pk, Verdict.NONE) for number in (0, 1)]
+    batch = decide(animals, owner, both)
+    undo(animals, owner, Role.OWNER, batch)
+    assert not Annotation.objects.exists()
+
+
+def test_undoing_twice_takes_back_the_one_before(animals: LabelSet, owner: User) -> None:
+    say(animals, owner, 0, "accepted")
+    say(animals, owner, 1, "none")
+    for expected in (1, 0):
+        batch = last_batch(animals, owner)
+        assert undo(animals, owner, Role.OWNER, batch).images == [image(animals, expected).pk]
+    assert last_batch(animals, owner) is None
+    assert not Annotation.objects.exists()
+
+
+def test_undoing_the_same_batch_again_does_nothing(animals: LabelSet, owner: User) -> None:
+    batch = say(animals, owner, 0, "accepted")
+    undo(animals, owner, Role.OWNER, batch)
+    assert undo(animals, owner, Role.OWNER, batch) == review.Undone([], [])
+    assert Review.objects.count() == 2
+
+
+def test_what_somebody_decided_later_stays(animals: LabelSet, owner: User, colleague: User) -> None:
+    batch = decide(animals, owner, [Decision(image(animals, n).pk, Verdict.ACCEPTED) for n in (0, 1)])
+    say(animals, colleague, 0, "corrected", "bird")
+    undone = undo(animals, owner, Role.OWNER, batch)
+    assert undone.images == [image(animals, 1).pk] and undone.kept == [image(animals, 0).pk]
+    assert answer(animals, 0) == ("corrected", "bird") and answer(animals, 1) is None
+
+
+def test_only_a_reviewer_undoes_for_others(animals: LabelSet, owner: User, colleague: User) -> None:
+    batch = say(animals, owner, 0, "accepted")
+    with pytest.raises(PermissionDenied):
+        undo(animals, colleague, Role.LABELER, batch)
+    assert answer(animals, 0) == ("accepted", "cat")
+    assert undo(animals, colleague, Role.REVIEWER, batch).images
+    assert answer(animals, 0) is None
+
+
+def test_the_last_batch_is_ones_own(animals: LabelSet, owner: User, colleague: User) -> None:
+    mine = say(animals, owner, 0, "accepted")
+    say(animals, colleague, 1, "accepted")
+    assert last_batch(animals, owner) == mine
+
+
+def test_a_batch_of_another_label_set_is_not_undone_here(animals: LabelSet, owner: User) -> None:
+    other = rows.label_set(animals.project, "tree", "house")
+    batch = say(animals, owner, 0, "accepted")
+    assert undo(other, owner, Role.OWNER, batch) == review.Undone([], [])
+    assert answer(animals, 0) == ("accepted", "cat")
+
+
+# Scoring again, and labels that change
+
+
+def test_scoring_again_leaves_reviews_and_annotations_alone(scored: LabelSet, owner: User) -> None:
+    pictures = list(scored.project.images.order_by("pk"))
+    decide(
+        scored, owner, [Decision(pictures[0].pk, Verdict.NONE), Decision(pictures[1].pk, Verdict.ACCEPTED)]
+    )
+    decide(scored, owner, [Decision(pictures[2].pk, Verdict.SKIPPED)])
+    before = list(Review.objects.values()), list(Annotation.objects.values())
+    runs.start(scored.project, scored, owner)
+    work.until_none_is_left()
+    assert scored.runs.first().state == "done" and scored.runs.count() == 2
+    assert (list(Review.objects.values()), list(Annotation.objects.values())) == before
+
+
+def test_a_label_that_was_given_is_renamed_and_not_removed(scored: LabelSet, owner: User) -> None:
+    first = scored.project.images.order_by("pk").first()
+    given = Match.objects.get(image=first).label
+    decide(scored, owner, [Decision(first.pk, Verdict.ACCEPTED)])
+    others = [LabelSpec(other.name) for other in scored.labels.exclude(pk=given.pk)]
+    with pytest.raises(ValidationError, match="given to 1 image"):
+        label_sets.change(scored, owner, labels=others)
+    assert scored.labels.count() == 4, "nothing was changed"
+    label_sets.change(scored, owner, labels=[LabelSpec("renamed", id=given.pk), *others])
+    assert Annotation.objects.get().label.name == "renamed"
+    assert Review.objects.get().label_name == given.name, "history says what was said"
+
+
+# The queue
+
+
+def test_least_certain_first_and_what_was_skipped_last(animals: LabelSet, owner: User) -> None:
+    assert numbers(animals, owner) == [0, 1, 2, 3, 4, 5]
+    say(animals, owner, 0, "skipped")
+    say(animals, owner, 2, "accepted")
+    assert numbers(animals, owner) == [1, 3, 4, 5, 0]
+
+
+def test_a_skip_is_ones_own(animals: LabelSet, owner: User, colleague: User) -> None:
+    say(animals, owner, 0, "skipped")
+    assert numbers(animals, colleague)[0] == 0
+
+
+def test_an_undone_skip_is_none(animals: LabelSet, owner: User) -> None:
+    undo(animals, owner, Role.OWNER, say(animals, owner, 0, "skipped"))
+    assert numbers(animals, owner)[0] == 0
+
+
+def test_unscored_images_wait_outside_the_queue(animals: LabelSet, owner: User) -> None:
+    rows.images(animals.project, 1, start=50)
+    assert 50 not in numbers(animals, owner)
+
+
+def test_a_place_in_the_queue_knows_its_neighbours(animals: LabelSet, owner: User) -> None:
+    ids = [image(animals, number).pk for number in range(6)]
+    first = place(animals, owner)
+    assert (first.image.pk, first.previous, first.next) == (ids[0], None, ids[1])
+    middle = place(animals, owner, ids[3])
+    assert (middle.previous, middle.next) == (ids[2], ids[4])
+    assert place(animals, owner, ids[5]).next == ids[0], "after the last comes the first"
+
+
+def test_a_place_outside_of_the_queue_lies_between_its_neighbours(animals: LabelSet, owner: User) -> None:
+    ids = [image(animals, number).pk for number in range(6)]
+    say(animals, owner, 3, "accepted")
+    say(animals, owner, 1, "skipped")
+    decided = place(animals, owner, ids[3])
+    assert (decided.previous, decided.next) == (ids[2], ids[4])
+    skipped = place(animals, owner, ids[1])
+    assert (skipped.previous, skipped.next) == (ids[5], ids[0])
+    (bare,) = rows.images(animals.project, 1, start=50)
+    assert place(animals, owner, bare.pk).next == ids[1], "what has no probability comes after what has"
+
+
+def test_equally_certain_images_are_told_apart(project: Project, owner: User) -> None:
+    same = rows.label_set(project, "cat", "dog")
+    pictures = rows.images(project, 5)
+    rows.match(same, pictures, [0.5] * 5)
+    seen = [place(same, owner).image.pk]
+    while len(seen) < 5:
+        seen.append(place(same, owner, seen[-1]).next)
+    assert seen == [picture.pk for picture in pictures]
+
+
+def test_the_last_image_has_no_neighbour_and_then_there_is_no_place(project: Project, owner: User) -> None:
+    lonely = rows.label_set(project, "cat", "dog")
+    rows.match(lonely, rows.images(project, 1))
+    only = place(lonely, owner)
+    assert only.previous is None and only.next is None
+    say(lonely, owner, 0, "accepted")
+    assert place(lonely, owner) is None
+
+
+def test_an_image_of_another_project_has_no_place(animals: LabelSet, owner: User) -> None:
+    elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
+    (their_image,) = rows.images(elsewhere, 1)
+    assert place(animals, owner, their_image.pk) is None

@@ -1,0 +1,118 @@
+"""A whole site of its own in other processes: its DATA_DIR, commands and database, seen from outside."""
+
+import os
+import signal
+import socket
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parent.parent
+MAKE_RUN = """
+import io, random
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from gallery import projects, uploads
+from labeling import label_sets
+from labeling.label_sets import LabelSpec
+from labeling.starter import drawing
+
+user = User.objects.create_user("olga", password="olga-secret-1")
+project = projects.create(user, "Many")
+rng = random.Random(7)
+def files():
+    for number in range({count}):
+        out = io.BytesIO()
+        drawing.draw(drawing.random_drawing(rng), rng, 64).save(out, "PNG")
+        yield ContentFile(out.getvalue(), f"{{number:04}}.png")
+uploads.add_images(project, user, files())
+label_sets.create(project, user, "Colours", [LabelSpec(name) for name in drawing.COLOURS])
+"""
+
+
+class Site:
+    """Processes that share one DATA_DIR; all of them are gone at the end."""
+
+    def __init__(self, data_dir: Path) -> None:
+        self.data_dir = data_dir
+        self.url = ""
+        self.started: list[subprocess.Popen] = []
+
+    def environment(self) -> dict[str, str]:
+        return os.environ | {"DATA_DIR": str(self.data_dir), "OMP_NUM_THREADS": "1"}
+
+    def manage(self, *args: str, timeout: float = 120) -> str:
+        """Run a command to its end and return what it printed; it must end with 0."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", *args],
+            cwd=ROOT,
+            env=self.environment(),
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def start(self, *args: str) -> subprocess.Popen:
+        """Start a command that goes on running, in a process group of its own."""
+        with (self.data_dir / "log.txt").open("a") as log:
+            process = subprocess.Popen(
+                [sys.executable, "manage.py", *args],
+                cwd=ROOT,
+                env=self.environment(),
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self.started.append(process)
+        return process
+
+    def make_run(self, count: int) -> None:
+        """A project with `count` drawn pictures and a run that waits for a worker."""
+        self.manage("migrate", "-v0")
+        self.manage("shell", "-v0", "-c", MAKE_RUN.format(count=count))
+
+    def value(self, sql: str) -> object:
+        """The first cell of a query."""
+        with sqlite3.connect(self.data_dir / "db.sqlite3", timeout=20) as connection:
+            return connection.execute(sql).fetchone()[0]
+
+    def processes(self) -> list[psutil.Process]:
+        """Every process of this site, whoever its parent is now."""
+        mine = []
+        for process in psutil.process_iter():
+            try:
+                if process.environ().get("DATA_DIR") == str(self.data_dir):
+                    mine.append(process)
+            except psutil.Error:
+                continue
+        return mine
+
+    def kill_everything(self) -> None:
+        for process in self.processes():
+            try:
+                process.send_signal(signal.SIGKILL)
+            except psutil.NoSuchProcess:
+                continue
+        for process in self.started:
+            process.wait(10)
+
+
+def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:
+    """Return once `condition` holds; fail with `what` when it doesn't in time."""
+    until = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < until, f"after {seconds} s: {what}"
+        time.sleep(0.05)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]

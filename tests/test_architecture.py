@@ -1,0 +1,80 @@
+"""Who may import whom, read from the source."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from django.conf import settings
+
+ROOT = settings.BASE_DIR
+TORCH_ROOMS = {"labeling/clip.py", "labeling/starter/training.py"}
+PAGES = ["views.py", "api.py", "forms.py", "serializers.py", "filters.py", "urls.py", "admin.py"]
+
+
+def sources(*folders: str) -> Iterator[tuple[str, ast.Module]]:
+    for folder in folders:
+        for path in sorted((ROOT / folder).rglob("*.py")):
+            if "migrations" not in path.parts:
+                yield str(path.relative_to(ROOT)), ast.parse(path.read_text())
+
+
+def imported(tree: ast.AST, top_level_only: bool = False) -> set[str]:
+    nodes = tree.body if top_level_only else ast.walk(tree)
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            names |= {node.module} | {f"{node.module}.{alias.name}" for alias in node.names}
+    return names
+
+
+def uses(tree: ast.AST, *packages: str) -> set[str]:
+    return {name for name in imported(tree) if name.split(".")[0] in packages}
+
+
+def test_gallery_never_imports_labeling() -> None:
+    assert not {path: uses(tree, "labeling") for path, tree in sources("gallery") if uses(tree, "labeling")}
+
+
+def test_only_the_engine_and_its_training_know_torch() -> None:
+    rooms = {
+        path
+        for path, tree in sources("clipsite", "gallery", "labeling")
+        if uses(tree, "torch", "transformers")
+    }
+    assert rooms == TORCH_ROOMS
+
+
+def test_torch_is_never_imported_at_the_top_of_a_file() -> None:
+    for path, tree in sources("clipsite", "gallery", "labeling"):
+        top = {name.split(".")[0] for name in imported(tree, top_level_only=True)}
+        assert not top & {"torch", "transformers"}, path
+
+
+def test_scoring_is_plain_numpy() -> None:
+    tree = dict(sources("labeling"))["labeling/scoring.py"]
+    assert not uses(tree, "django", "torch", "labeling", "gallery")
+
+
+def test_pages_and_api_know_neither_numpy_nor_pillow() -> None:
+    for path, tree in sources("gallery", "labeling"):
+        if Path(path).name in PAGES:
+            assert not uses(tree, "numpy", "PIL", "torch"), path
+
+
+def test_the_environment_is_read_in_settings_alone() -> None:
+    for path, tree in sources("gallery", "labeling", "clipsite"):
+        reads = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute) and node.attr == "getenv"]
+        assert not reads, path
+
+
+def test_the_site_starts_without_torch() -> None:
+    code = (
+        "import django, sys; django.setup(); import clipsite.urls, clipsite.wsgi, labeling.tasks;"
+        "sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    )
+    env = {"DJANGO_SETTINGS_MODULE": "clipsite.settings", "DATA_DIR": str(settings.DATA_DIR), "PATH": ""}
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, env=env, check=True, timeout=60)

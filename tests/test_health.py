@@ -1,0 +1,57 @@
+"""What watches over the site asks these two."""
+
+import pytest
+from django.db import DatabaseError, connection
+from django.test import Client
+
+from labeling import runs
+
+
+def test_a_process_that_answers_is_healthy() -> None:
+    answer = Client().get("/healthz")  # no database is touched
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+    assert "no-store" in answer.headers["Cache-Control"]
+
+
+def test_a_site_with_all_its_parts_is_ready(db: None) -> None:
+    runs.beat("here:1")
+    answer = Client().get("/readyz")
+    checks = {"database": True, "migrations": True, "worker": True, "model": True}
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": checks})
+
+
+def failed_checks() -> set[str]:
+    answer = Client().get("/readyz")
+    assert (answer.status_code, answer.json()["status"]) == (503, "not ready")
+    return {name for name, holds in answer.json()["checks"].items() if not holds}
+
+
+def test_without_a_worker_it_is_not_ready(db: None) -> None:
+    assert failed_checks() == {"worker"}
+
+
+def test_without_a_model_it_is_not_ready(db: None, settings: object) -> None:
+    runs.beat("here:1")
+    settings.CLIP_MODEL = "/nowhere"
+    assert failed_checks() == {"model"}
+
+
+def test_with_a_migration_to_come_it_is_not_ready(db: None) -> None:
+    runs.beat("here:1")
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM django_migrations WHERE app = 'labeling'")
+    assert failed_checks() == {"migrations"}
+
+
+def test_without_a_database_it_is_not_ready(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def gone(*args: object, **kwargs: object) -> None:
+        raise DatabaseError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(connection, "cursor", gone)
+        assert {"database", "worker"} <= failed_checks()
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz"])
+def test_they_are_read_only(path: str) -> None:
+    assert Client().post(path).status_code == 405

@@ -1,0 +1,57 @@
+"""The API's description: whole, valid, and shown without the network."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import yaml
+from django.contrib.auth.models import User
+from django.core.management import call_command
+from django.test import Client
+
+
+@pytest.fixture(scope="module")
+def schema(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    path = tmp_path_factory.mktemp("schema") / "schema.yml"
+    call_command("spectacular", validate=True, fail_on_warn=True, file=str(path))
+    return yaml.safe_load(Path(path).read_text())
+
+
+def test_the_schema_is_valid_and_has_no_warning(schema: dict) -> None:
+    assert schema["openapi"].startswith("3.")
+
+
+def test_every_operation_is_described_once(schema: dict) -> None:
+    operations = [each["operationId"] for path in schema["paths"].values() for each in path.values()]
+    assert len(operations) == len(set(operations)) > 30
+    assert "/image_text_similarity_best_match" in schema["paths"]
+
+
+def test_errors_and_answers_that_are_files_are_described(schema: dict) -> None:
+    export = schema["paths"]["/api/v1/label-sets/{id}/export/"]["get"]
+    assert {"text/csv", "application/x-ndjson", "application/zip"} == set(
+        export["responses"]["200"]["content"]
+    )
+    upload = schema["paths"]["/api/v1/projects/{slug}/images/"]["post"]
+    assert set(upload["responses"]) == {"201", "202", "400"}
+    assert list(upload["requestBody"]["content"]) == ["multipart/form-data"]
+
+
+def test_schema_and_docs_are_open_and_name_no_data(project: object) -> None:
+    answer = Client().get("/api/v1/schema/")
+    assert answer.status_code == 200
+    assert "animals" not in answer.content.decode()
+    assert Client().get("/api/v1/docs/").status_code == 200
+
+
+def test_the_docs_come_from_this_site_alone(owner: User, login: Callable[[User | None], Client]) -> None:
+    page = login(owner).get("/api/v1/docs/")
+    html = page.content.decode()
+    assert "//" not in html.replace("<!doctype html>", "").replace("http://www.w3.org/2000/svg", "")
+    assert "<style" not in html
+    assert "<script>" not in html
+    script = login(owner).get("/api/v1/docs/?script=")
+    assert script.headers["Content-Type"].startswith("application/javascript")
+    assert "/api/v1/schema/" in script.content.decode()
+    for directive in page.headers["Content-Security-Policy"].split(";"):
+        assert "unsafe" not in directive
