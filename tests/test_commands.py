@@ -233,6 +233,31 @@ def test_a_demo_that_is_stopped_takes_its_worker_along(site: NewSite, number: in
     assert "Stopped. Run it again to go on." in site.log() and "Traceback" not in site.log()
 
 
+def test_a_signal_in_the_middle_of_a_change_lets_it_end(
+    db: None, monkeypatch: pytest.MonkeyPatch, settings: Any, tmp_path: Path
+) -> None:
+    """An exception there could leave the transaction open, and its worker waiting for the database."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    settings.DATA_DIR = tmp_path
+    monkeypatch.setattr(demo, "prepare", lambda: None)
+    monkeypatch.setattr(demo, "running_worker", lambda: pytest.fail("a worker is started after the signal"))
+    make = demo.own_project
+
+    def interrupted(*args: Any) -> Project:
+        os.kill(os.getpid(), signal.SIGINT)
+        return make(*args)
+
+    monkeypatch.setattr(demo, "own_project", interrupted)
+    try:
+        with pytest.raises(CommandError, match="Stopped. Run it again to go on.") as stopped:
+            call_command("demo")
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stopped.value.returncode == 130
+    assert Project.objects.get().label_sets.count() == 1, "the change it came into is whole"
+
+
 def commands(site: NewSite) -> list[list[str]]:
     return [process.cmdline() for process in site.processes() if process.is_running()]
 

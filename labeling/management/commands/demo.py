@@ -60,11 +60,10 @@ class Command(BaseCommand):
             raise CommandError('--images and --labels go together: --images DIR --labels "cat, dog"')
         files = folder_files(images) if images else drawn_files()
         names = labels.split(",") if labels else drawn_labels()
-        # However it is told to stop, it takes its worker along.
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.default_int_handler)
+        self.note_signals()
         try:
             label_set = self.main_job(images, files, names)
+            self.heed_signals()
         except KeyboardInterrupt:
             raise CommandError("Stopped. Run it again to go on.", returncode=130) from None
         except ValidationError as error:
@@ -74,6 +73,20 @@ class Command(BaseCommand):
         self.say_where(label_set, options["port"], options["serve"])
         if options["serve"]:
             call_command("start", port=options["port"])
+
+    def note_signals(self) -> None:
+        """Stop between two steps, however it is told to, and take the worker along.
+
+        An exception in the middle of one could leave a transaction open, which the worker waits for.
+        """
+        self.signals: list[int] = []
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, lambda number, _: self.signals.append(number))
+
+    def heed_signals(self) -> None:
+        """Raises KeyboardInterrupt."""
+        if self.signals:
+            raise KeyboardInterrupt
 
     def main_job(
         self, images: Path | None, files: Sequence[Callable[[], File]], names: Sequence[str]
@@ -88,6 +101,7 @@ class Command(BaseCommand):
         with transaction.atomic():
             project = own_project(user, images.resolve().name if images else "Drawn shapes")
             label_set = own_label_set(project, user, names)
+        self.heed_signals()
         with running_worker() as process:
             upload = self.upload(project, user, files, process)
             self.wait(label_set, process)
@@ -122,9 +136,9 @@ class Command(BaseCommand):
         upload = Upload.objects.create(project=project, uploaded_by=user)
         with progress_bar("Uploading", len(files)) as bar:
             for start in range(0, len(files), AT_ONCE):
-                uploads.add_images(project, user, opened(files[start : start + AT_ONCE], bar), upload)
+                uploads.add_images(project, user, self.opened(files[start : start + AT_ONCE], bar), upload)
         while upload.state == Upload.State.OPEN:  # a large ZIP, which the worker unpacks
-            wait_a_moment(process)
+            self.wait_a_moment(process)
             upload.refresh_from_db()
         counts = [f"{count} {Outcome(outcome).label}" for outcome, count in upload.counts.items()]
         self.say(f"Uploaded: {', '.join(counts)}")
@@ -133,6 +147,21 @@ class Command(BaseCommand):
         if not upload.entries.exclude(outcome=Outcome.REFUSED).exists():
             raise CommandError("None of these files is a picture that can be used.")
         return upload
+
+    def opened(self, files: Sequence[Callable[[], File]], bar: tqdm) -> Iterator[File]:
+        """One file after the other, open for as long as it takes."""
+        for make in files:
+            self.heed_signals()
+            with make() as file:
+                yield file
+            bar.update()
+
+    def wait_a_moment(self, process: subprocess.Popen | None) -> None:
+        """Raises CommandError where the worker that is waited for is gone: `process`, or somebody else's."""
+        self.heed_signals()
+        if process.poll() is not None if process else not worker.is_running():
+            raise CommandError("The worker ended by itself. Run the command again to go on.")
+        time.sleep(0.2)
 
     def say_some(self, lines: list[str]) -> None:
         for line in lines[:MOST_NAMED]:
@@ -155,7 +184,7 @@ class Command(BaseCommand):
                 bar.update(progress.done + progress.failed - bar.n)
                 if run.state not in runs.ACTIVE:
                     break
-                wait_a_moment(process)
+                self.wait_a_moment(process)
         if run.state != ScoringRun.State.DONE:
             raise CommandError(f"The run ended as {run.state}. {run.error}")
         failed = run.image_attempts.filter(failed=True).select_related("image")
@@ -250,25 +279,10 @@ def folder_file(path: Path) -> File:
     return File(path.open("rb"), name=path.name)
 
 
-def opened(files: Sequence[Callable[[], File]], bar: tqdm) -> Iterator[File]:
-    """One file after the other, open for as long as it takes."""
-    for make in files:
-        with make() as file:
-            yield file
-        bar.update()
-
-
 def progress_bar(title: str, total: int, done: int = 0) -> tqdm:
     """A bar that shows the time pass on a terminal, and keeps to a few lines in a file."""
     pace = {"miniters": 0, "mininterval": 0.2 if sys.stderr.isatty() else 5}
     return tqdm(desc=title, total=total, initial=done, unit=" images", dynamic_ncols=True, **pace)
-
-
-def wait_a_moment(process: subprocess.Popen | None) -> None:
-    """Raises CommandError where the worker that is waited for is gone: `process`, or somebody else's."""
-    if process.poll() is not None if process else not worker.is_running():
-        raise CommandError("The worker ended by itself. Run the command again to go on.")
-    time.sleep(0.2)
 
 
 @contextmanager
