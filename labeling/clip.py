@@ -108,6 +108,8 @@ class Engine:
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
         self.precision = precision if precision != "auto" else _fast_precision(self.device)
         self.model = _model(folder).to(self.device)
+        if self.precision == "bf16":
+            _halve(self.model)
         self.processor = _processor(folder)
         self.logit_scale = float(self.model.logit_scale.detach().exp())
         bias = getattr(self.model, "logit_bias", None)
@@ -174,6 +176,15 @@ def _model(folder: ModelFolder) -> PreTrainedModel:
         some = f"{len(wrong)} of its weights are missing or don't fit, {min(wrong)} is one"
         raise ModelUnusable(f"{folder.name} can't be used: {some}.")
     return model.eval()
+
+
+def _halve(model: PreTrainedModel) -> None:
+    """Hold the weights of products in bf16. Autocast would make the same of them, anew for every batch."""
+    import torch
+
+    for part in model.modules():
+        if isinstance(part, torch.nn.Linear | torch.nn.Conv2d):
+            part.to(torch.bfloat16)
 
 
 def _processor(folder: ModelFolder) -> ProcessorMixin:
