@@ -241,6 +241,13 @@ def release(chunk: ScoringChunk) -> None:
     ring()
 
 
+def put_down(chunk: ScoringChunk) -> None:
+    """Give the chunk back as if this attempt had not been: nothing failed, the site is only stopped."""
+    ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(
+        state=ChunkState.PENDING, token="", attempts=chunk.attempts - 1
+    )
+
+
 def unfinished(chunk: ScoringChunk) -> list[int]:
     """The chunk's images that its run has neither scored nor given up."""
     run, ids = chunk.run, chunk.image_ids

@@ -12,7 +12,7 @@ from django.db import OperationalError
 from gallery import decoding
 from gallery.decoding import BadPicture
 from gallery.models import Image
-from labeling import clip, embeddings, runs, scoring
+from labeling import clip, embeddings, runs, scoring, worker
 from labeling.models import ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
@@ -27,10 +27,16 @@ STEP = 16
 PAUSE = 0.02
 
 
+class Stopping(Exception):
+    """The site is being stopped: what is begun is put down."""
+
+
 def until_none_is_left() -> None:
-    """Plan runs and score chunks until there are none, or the time is up."""
+    """Plan runs and score chunks until there are none, the time is up, or the site is stopped."""
     until = time.monotonic() + TASK_SECONDS
     while time.monotonic() < until:
+        if worker.is_stopping():
+            return
         if run := ScoringRun.objects.filter(state=runs.RunState.QUEUED).order_by("id").first():
             prepare(run)
         elif chunk := runs.claim():
@@ -74,6 +80,8 @@ def work_on(chunk: ScoringChunk) -> None:
             _score_stored(chunk)
             _score_unseen(chunk, alone=chunk.attempts > 1)
             runs.finish_chunk(chunk)
+    except Stopping:
+        runs.put_down(chunk)
     except runs.LeaseLost as lost:
         logger.info("%s", lost)
     except clip.ModelUnusable as error:
@@ -98,6 +106,8 @@ def _score_unseen(chunk: ScoringChunk, alone: bool) -> None:
     engine = clip.engine()
     files = Image.objects.only("file").in_bulk(image_ids)
     for ids in _steps(image_ids, 1 if alone else STEP):
+        if worker.is_stopping():
+            raise Stopping
         if alone and not runs.strike(chunk, ids[0]):
             continue
         pictures = _decoded(chunk, [files[image_id] for image_id in ids], engine.side)

@@ -29,8 +29,8 @@ logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
 WATCH_SECONDS = 0.5
-# The longest that a cluster may take to finish what it is at, once it is told to stop.
-STOP_SECONDS = 40
+# The longest that a cluster may take to put down what it is at, once it is told to stop.
+STOP_SECONDS = 20
 
 
 class AlreadyRunning(RuntimeError):
@@ -58,8 +58,24 @@ def is_running() -> bool:
     return False
 
 
+def is_stopping() -> bool:
+    """Whether the supervisor has told the cluster of this very process to end: then nothing new is begun."""
+    try:
+        return _lock_path().read_text() == _stopping(os.getsid(0))
+    except FileNotFoundError:
+        return False
+
+
+def _stopping(group: int) -> str:
+    return f"{group} is stopping"
+
+
+def _lock_path() -> Path:
+    return Path(settings.DATA_DIR, "worker.lock")
+
+
 def _lock() -> IO[str]:
-    lock = Path(settings.DATA_DIR, "worker.lock").open("a+")  # noqa: SIM115
+    lock = _lock_path().open("a+")
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -71,7 +87,7 @@ def _end_leftover(lock: IO[str]) -> None:
     """End the cluster of a supervisor that was killed: the lock's file names its process group."""
     lock.seek(0)
     with suppress(ValueError, psutil.NoSuchProcess):
-        group = int(lock.read())
+        group = int(lock.read().partition(" ")[0])
         if "qcluster" in psutil.Process(group).cmdline():
             _kill(group)
 
@@ -80,9 +96,7 @@ def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
     """Start a cluster and watch it until a process of it dies, or a signal came."""
     manage = str(settings.BASE_DIR / "manage.py")
     cluster = subprocess.Popen([sys.executable, manage, "qcluster"], start_new_session=True)
-    lock.truncate(0)
-    lock.write(str(cluster.pid))
-    lock.flush()
+    _note(lock, str(cluster.pid))
     members: set[psutil.Process] = set()
     ticks = 0
     while not signals:
@@ -94,7 +108,20 @@ def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
             _beat()
         ticks += 1
         time.sleep(WATCH_SECONDS)
-    _end(cluster, gently=bool(signals))
+    if signals and cluster.poll() is None:
+        _note(lock, _stopping(cluster.pid))
+        # To the main process alone: a signal to the whole group hangs it.
+        cluster.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            cluster.wait(STOP_SECONDS)
+    _kill(cluster.pid)
+    cluster.wait()
+
+
+def _note(lock: IO[str], text: str) -> None:
+    lock.truncate(0)
+    lock.write(text)
+    lock.flush()
 
 
 def _members(cluster: subprocess.Popen) -> set[psutil.Process]:
@@ -120,16 +147,6 @@ def _beat() -> None:
         uploads.resume_expansions()
     except DatabaseError:
         logger.exception("the worker's beat could not be written; it is tried again")
-
-
-def _end(cluster: subprocess.Popen, gently: bool) -> None:
-    if gently and cluster.poll() is None:
-        # To the main process alone: a signal to the whole group hangs it.
-        cluster.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            cluster.wait(STOP_SECONDS)
-    _kill(cluster.pid)
-    cluster.wait()
 
 
 def _kill(group: int) -> None:

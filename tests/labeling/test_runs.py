@@ -261,6 +261,20 @@ def test_an_error_while_scoring_is_tried_again_image_by_image(
     assert label_set.runs.get().state == RunState.DONE
 
 
+def test_a_site_that_is_stopped_puts_its_chunk_down_and_goes_on_later(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "STEP", 1)
+    monkeypatch.setattr(work.worker, "is_stopping", lambda: Match.objects.count() >= 2)
+    work.until_none_is_left()
+    assert Match.objects.count() == 2
+    chunk = ScoringChunk.objects.get()
+    assert (chunk.state, chunk.token, chunk.attempts) == (ChunkState.PENDING, "", 0), "it did not fail"
+    monkeypatch.undo()
+    work.until_none_is_left()
+    assert label_set.runs.get().state == RunState.DONE and Match.objects.count() == 4
+
+
 def test_cancel_stops_a_run_and_its_worker_writes_nothing_more(label_set: LabelSet) -> None:
     run = queued_run(label_set)
     chunk = runs.claim()

@@ -91,6 +91,8 @@ def test_a_stopped_worker_leaves_nothing_behind(site: Site) -> None:
     worker.terminate()
     assert worker.wait(60) == 0
     assert site.processes() == []
+    assert site.value("SELECT count(*) FROM labeling_scoringchunk WHERE state = 'running'") == 0
+    assert site.value("SELECT max(attempts) FROM labeling_scoringchunk") <= 1, "nothing was cut off"
 
 
 def test_a_killed_supervisor_leaves_no_second_cluster(site: Site) -> None:
