@@ -74,11 +74,11 @@ class Work:
         run = f"{self.run.pk}.{self.run.state}" if self.run else "none"
         return f"{run}.{self.progress.done}.{self.progress.failed}.{self.images}"
 
-    @property
-    def starter_note(self) -> str:
-        """What to know of the model that labelled these images, where it is the starter model."""
-        is_starter = self.run is not None and self.run.model.startswith(f"{clip.STARTER_NAME}@")
-        return clip.STARTER_NOTE if is_starter else ""
+
+def starter_note(run: ScoringRun | None) -> str:
+    """What to know of the model that labelled these images, where it is the starter model."""
+    is_starter = run is not None and run.model.startswith(f"{clip.STARTER_NAME}@")
+    return clip.STARTER_NOTE if is_starter else ""
 
 
 def _images(count: int) -> str:

@@ -15,7 +15,7 @@ from gallery.access import allowed, fetch
 from gallery.models import Image
 from labeling import figures, review
 from labeling.answers import next_address, refused
-from labeling.board import with_labels
+from labeling.board import starter_note, with_labels
 from labeling.filters import Counts, Selection
 from labeling.forms import DecisionForm, UndoForm, is_id
 from labeling.models import UNREVIEWED, UNSCORED, Label, LabelSet
@@ -63,8 +63,13 @@ def _review(request: HttpRequest, label_set: LabelSet, place: Place | None) -> d
     image = with_labels([place.image], label_set)[0]
     annotation = label_set.annotations.select_related("decided_by").filter(image=image).first()
     following = Image.objects.filter(pk=place.next).first() if place.next else None
-    more = {"image": image, "annotation": annotation, "following": following}
-    return context | more | {"choices": _choices(label_set, image)}
+    return context | {
+        "image": image,
+        "annotation": annotation,
+        "following": following,
+        "choices": _choices(label_set, image),
+        "starter_note": starter_note(label_set.runs.defer("label_vectors").first()),
+    }
 
 
 def _choices(label_set: LabelSet, image: Image) -> list[dict[str, Any]]:

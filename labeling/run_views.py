@@ -43,6 +43,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "label_set": found.label_set,
         "may": allowed(found.role),
         "progress": runs.progress(found),
+        "starter_note": board.starter_note(found),
         "is_newest": newest == found,
         "failed": found.image_attempts.filter(failed=True).select_related("image").order_by("image_id"),
     }

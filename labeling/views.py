@@ -34,7 +34,9 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
     if request.htmx and not request.htmx.history_restore_request:
         response = render(request, "labeling/_results.html", context | {"is_fragment": True})
     else:
-        response = render(request, "labeling/gallery.html", context | {"work": board.work(label_set)})
+        work = board.work(label_set)
+        more = {"work": work, "starter_note": board.starter_note(work.run)}
+        response = render(request, "labeling/gallery.html", context | more)
     patch_vary_headers(response, ["HX-Request"])
     return response
 
@@ -94,6 +96,7 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
     )
     selection = Selection(label_set, request.GET)
     place = selection.place(seen)
+    run = label_set.runs.defer("label_vectors").filter(matches__image=found).first()
     return {
         "image": with_labels([seen], label_set)[0],
         "selection": selection,
@@ -101,7 +104,8 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
         "number": selection.number(),
         "page_number": place.position // PAGE_SIZE + 1,
         "scores": figures.label_scores(label_set, seen),
-        "run": label_set.runs.defer("label_vectors").filter(matches__image=found).first(),
+        "run": run,
+        "starter_note": board.starter_note(run),
         "annotation": label_set.annotations.select_related("decided_by").filter(image=found).first(),
         "can_undo": last_batch(label_set, request.user) is not None,
         "history": reviews.exclude(verdict=Review.Verdict.UNDONE).order_by("-id"),
