@@ -100,8 +100,9 @@ def undo(label_set: LabelSet, user: User, role: str, batch: uuid.UUID) -> Undone
     reviews = list(label_set.reviews.filter(batch=batch, undone_by=None).exclude(verdict=Verdict.UNDONE))
     if any(review.user_id != user.pk for review in reviews) and "undo for others" not in allowed(role):
         raise PermissionDenied("Somebody else decided this. Ask a reviewer of the project to take it back.")
-    newer = _effective(label_set, [review.image_id for review in reviews])
-    undone = [review for review in reviews if newer[review.image_id][-1].pk == review.pk]
+    standing = _effective(label_set, [review.image_id for review in reviews])
+    newest = {review.image_id: standing[review.image_id][-1] for review in reviews}
+    undone = [review for review in reviews if newest[review.image_id] == review]
     Review.objects.bulk_create(
         [
             Review(
@@ -119,7 +120,7 @@ def undo(label_set: LabelSet, user: User, role: str, batch: uuid.UUID) -> Undone
     )
     images = [review.image_id for review in undone]
     _settle(label_set, images)
-    return Undone(images, [review.image_id for review in reviews if review not in undone])
+    return Undone(images, [image_id for image_id, last in newest.items() if last.batch != batch])
 
 
 def last_batch(label_set: LabelSet, user: User) -> uuid.UUID | None:

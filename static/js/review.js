@@ -64,7 +64,9 @@
     onward(tile);
   };
   const accept = (tile) => {
-    if ($('[value="accepted"]', tile)) return decide(tile, { verdict: "accepted" });
+    // The label that is seen: CLIP may suggest another one by now.
+    const button = $("[data-accept]", tile);
+    if (button) return decide(tile, { label: button.value });
     clipsite.announce(`${tile.dataset.name}: ${$(".tile-state", tile).textContent.trim()}. There is nothing to accept.`);
     return onward(tile);
   };
@@ -74,7 +76,7 @@
     event.preventDefault();
     const tile = button.closest(".tile");
     if (button.matches("[data-choose]")) choose(tile);
-    else decide(tile, { verdict: button.value });
+    else decide(tile, { [button.name]: button.value });
   });
 
   // Any label, for one card

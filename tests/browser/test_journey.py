@@ -128,5 +128,5 @@ def test_it_works_without_script(open_page: Callable[..., Page], pictures: list[
         if tiles(page, "unreviewed").count() == 3:
             break
         page.wait_for_timeout(300)
-    page.locator(".tile-actions button[value=accepted]").first.click()
+    page.locator(".tile-actions button[data-accept]").first.click()
     expect(tiles(page, "accepted")).to_have_count(1)

@@ -1,5 +1,6 @@
 """The pages of labelling, as the people of a project and others see them."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 from urllib.parse import urlsplit
@@ -463,6 +464,19 @@ def test_a_decision_without_a_script_goes_back_and_says_what_it_did(
     assert response.redirect_chain == [(back, 302)]
     assert messages(response) == ["image 00000.jpg: accepted as cat"]
     assert Annotation.objects.get().status == "accepted"
+
+
+@pytest.mark.parametrize("name", ["gallery", "image", "review"])
+def test_accepted_is_the_label_that_was_seen(animals: LabelSet, client: Client, name: str) -> None:
+    """Not the one that a run put in its place while the page was looked at."""
+    page = text(client.get(address(name, animals)))
+    form = page[: page.index("data-accept")].rpartition("<form")[2]
+    seen = dict(re.findall(r'name="(image|label|page)" value="(\w+)"', form))
+    match = animals.matches.get(image=seen["image"])
+    animals.matches.filter(pk=match.pk).update(label=match.runner_up, runner_up=match.label)
+    decision(client, animals, seen)
+    annotation = Annotation.objects.get()
+    assert (annotation.label_id, annotation.status) == (match.label_id, "corrected")
 
 
 @pytest.mark.parametrize("bad", ["https://evil.example/", "//evil.example", "javascript:alert(1)", ""])
