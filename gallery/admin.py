@@ -173,10 +173,6 @@ class ImageAdmin(Cascading, admin.ModelAdmin):
             return "The file is missing."
         return format_html('<img src="data:image/webp;base64,{}" alt="">', content)
 
-    @admin.display(description="stored as")
-    def stored_as(self, image: Image) -> str:
-        return image.file.name
-
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False
 

@@ -67,8 +67,6 @@
 
   window.clipsite = { announce, ask, csrf, toast, visit };
 
-  document.addEventListener("toast", (event) => toast(event.detail.text ?? event.detail.value));
-
   // <form data-confirm="Question?" data-confirm-detail="…" data-confirm-button="Delete">
   document.addEventListener("submit", async (event) => {
     const form = event.target;
@@ -80,11 +78,6 @@
     form.dataset.confirmed = "yes";
     form.requestSubmit(event.submitter);
   }, true);
-  document.addEventListener("htmx:confirm", async (event) => {
-    if (!event.detail.question) return;
-    event.preventDefault();
-    if (await ask(event.detail.question)) event.detail.issueRequest(true);
-  });
 
   document.addEventListener("click", async (event) => {
     const button = event.target.closest("[data-copy]");

@@ -11,14 +11,14 @@ DROPZONE=(dropzone@6.3.5 voAoyVj3ZyFwoUVkKMmtfCrp7gbjqKJv3gNCsz0lW1lApcmKILBCbCg
 LUCIDE=(lucide-static@1.62.0 WBZA/m2PvkFpMGHDtsBck5P2A9G4ehLlYu4GwwICcmEm1BvYVgj00lCDxKRWLlbMlOibLaiwdQ88G5pHkSWgwA==)
 
 ICONS=(
-  image images image-off upload folder-up file-archive tag tags
+  images image-off upload folder-up file-archive tag tags
   check check-check x ban pencil undo-2 skip-forward
-  circle-check circle-x circle-slash circle-dot circle-dashed circle-help loader-circle
-  chevron-left chevron-right chevron-down arrow-left arrow-right external-link
-  search scan-search zoom-in list-filter grid-3x3 eye sparkles bot
-  download copy trash-2 plus refresh-cw play square clock history
-  settings users user user-plus log-in log-out key-round shield keyboard book-open
-  sun moon info triangle-alert ellipsis
+  circle-check circle-x circle-slash circle-dashed circle-help loader-circle
+  chevron-left chevron-right chevron-down arrow-left arrow-right
+  search list-filter sparkles
+  download copy trash-2 plus refresh-cw play clock history
+  settings user-plus log-out key-round shield keyboard book-open
+  sun moon info triangle-alert
 )
 
 work=$(mktemp -d)
