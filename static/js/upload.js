@@ -31,7 +31,7 @@
   let queue = [];
   let failures = 0;
   let problem = "";
-  let counts, said, lastRefresh = 0;
+  let counts, said, toggled, lastRefresh = 0;
   // What is to be drawn with the next frame, however often that is asked for.
   const drawing = { card: 0, chosen: 0 };
   const reports = new Set();
@@ -42,6 +42,7 @@
   const reset = () => {
     counts = { files: 0, settled: 0, bytes: 0, added: 0, duplicate: 0, refused: 0, unpacking: 0 };
     said = 0;
+    toggled = false;
     reports.clear();
     broken.clear();
     part("rows").replaceChildren();
@@ -286,6 +287,8 @@
   const mark = (file, outcome, text) => {
     const row = file.row ?? newRow(file);
     row.className = `upload-row ${outcome}`;
+    // Why a file was refused is seen at once, unless somebody closed the list.
+    if (outcome === "is-refused" && !toggled) showRows(true);
     // A word stands in the size's place, a sentence on a line of its own.
     const short = /^(Added|Already here)$/.test(text);
     row.querySelector(".upload-outcome").textContent = short ? "" : text;
@@ -366,11 +369,14 @@
     if (event.detail.elt.id === "main" && reports.size) setTimeout(refreshPage);
   });
 
+  const showRows = (shown) => {
+    part("toggle").setAttribute("aria-expanded", String(shown));
+    part("toggle").setAttribute("aria-label", shown ? "Hide the files" : "Show the files");
+    part("rows").hidden = !shown;
+  };
   part("toggle").addEventListener("click", () => {
-    const shown = part("toggle").getAttribute("aria-expanded") === "true";
-    part("toggle").setAttribute("aria-expanded", String(!shown));
-    part("toggle").setAttribute("aria-label", shown ? "Show the files" : "Hide the files");
-    part("rows").hidden = shown;
+    toggled = true;
+    showRows(part("rows").hidden);
   });
   part("close").addEventListener("click", () => { tray.hidden = true; });
 
