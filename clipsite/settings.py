@@ -162,8 +162,10 @@ Q_CLUSTER = {
     **({"redis": REDIS_URL} if REDIS_URL else {"orm": "default"}),
 }
 
-# CLIP: a hub name that `manage.py fetch_model` has brought, or a folder. Without either, the starter model.
-CLIP_MODEL = env.str("CLIP_MODEL", default="openai/clip-vit-base-patch32")
+# CLIP: a hub name that `manage.py fetch_model` has brought, or a folder. The starter model stands in for
+# the default until that is brought.
+DEFAULT_CLIP_MODEL = "openai/clip-vit-base-patch32"
+CLIP_MODEL = env.str("CLIP_MODEL", default=DEFAULT_CLIP_MODEL)
 CLIP_PRECISION = env.str("CLIP_PRECISION", default="auto")
 if CLIP_PRECISION not in ("auto", "fp32", "bf16"):
     raise ImproperlyConfigured(f"CLIP_PRECISION is {CLIP_PRECISION!r}: it must be auto, fp32 or bf16.")

@@ -136,18 +136,19 @@ class Member(GenericAPIView):
     @extend_schema(request=RoleSerializer)
     def patch(self, request: Request, slug: str, pk: int) -> Response:
         """Change a member's role. A project keeps an owner."""
-        membership = self.fetch(slug, pk)
+        membership = self.fetch(slug, pk, "manage members")
         asked = checked(RoleSerializer(data=request.data))
         return Response(MemberSerializer(members.change_role(membership, asked["role"])).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, slug: str, pk: int) -> Response:
-        """Remove a member. What they did stays."""
-        members.remove(self.fetch(slug, pk))
+        """Remove a member, or leave. What they did stays."""
+        leaves = request.user.memberships.filter(pk=pk, project__slug=slug).exists()
+        members.remove(self.fetch(slug, pk, "view" if leaves else "manage members"))
         return Response(status=204)
 
-    def fetch(self, slug: str, pk: int) -> Membership:
-        project = access.fetch(Project.objects, self.request.user, "manage members", slug=slug)
+    def fetch(self, slug: str, pk: int, action: str) -> Membership:
+        project = access.fetch(Project.objects, self.request.user, action, slug=slug)
         return get_object_or_404(project.memberships.select_related("user"), pk=pk)
 
 

@@ -133,6 +133,8 @@ class AnnotationAdmin(ByDoor):
         return field
 
     def save_model(self, request: HttpRequest, obj: Annotation, form: ModelForm, change: bool) -> None:
+        if not form.has_changed():
+            return
         verdict = Verdict.CORRECTED if obj.label_id else Verdict.NONE
         review.decide(obj.label_set, request.user, [Decision(obj.image_id, verdict, obj.label_id)])
 

@@ -71,9 +71,9 @@ def is_folder(name: str) -> bool:
 
 
 def current() -> ModelFolder:
-    """The model in use: CLIP_MODEL where its files are here, else the starter model. Loads nothing.
+    """The model in use: CLIP_MODEL, or the starter model until the default one is fetched. Loads nothing.
 
-    Raises ModelUnusable where CLIP_MODEL names a folder that holds no model.
+    Raises ModelUnusable where CLIP_MODEL names another one that isn't here.
     """
     name = settings.CLIP_MODEL
     if is_folder(name):
@@ -82,6 +82,11 @@ def current() -> ModelFolder:
     if fetched.exists():
         revision = json.loads(fetched.read_text())["revision"]
         return ModelFolder(name, revision, fetched.parent / revision)
+    if name != settings.DEFAULT_CLIP_MODEL:
+        raise ModelUnusable(
+            f"CLIP_MODEL names {name}, which is not here. Run “manage.py fetch_model {name}”. "
+            "A folder's path begins with /, ./ or ~."
+        )
     return ModelFolder(STARTER_NAME, _starter_revision(), STARTER)
 
 

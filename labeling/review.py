@@ -75,6 +75,8 @@ def decide(label_set: LabelSet, user: User, decisions: Sequence[Decision]) -> uu
 def _resolved(decision: Decision, match: Match | None) -> tuple[Verdict, int | None]:
     """The verdict and label to store: a label is accepted where CLIP said the same, else corrected."""
     if decision.verdict in (Verdict.NONE, Verdict.SKIPPED):
+        if decision.label_id is not None:
+            raise ValidationError(f"Image {decision.image_id} is {decision.verdict}, and yet has a label.")
         return decision.verdict, None
     suggested = match.label_id if match else None
     label_id = decision.label_id or suggested

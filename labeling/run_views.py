@@ -1,6 +1,7 @@
 """A scoring run: how far it is, start, cancel and retry."""
 
 from django.contrib.auth.decorators import login_required
+from django.core.paginator import Paginator
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.urls import reverse
@@ -13,6 +14,7 @@ from labeling.answers import next_address, refused
 from labeling.models import LabelSet, ScoringRun
 
 RUNS = ScoringRun.objects.select_related("project", "label_set__project", "created_by").defer("label_vectors")
+FAILED_A_PAGE = 100
 
 
 @login_required
@@ -36,6 +38,7 @@ def _strip(request: HttpRequest, label_set: LabelSet, role: str) -> HttpResponse
 @require_safe
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     found = fetch(RUNS, request.user, "view", pk=pk)
+    failed = found.image_attempts.filter(failed=True).select_related("image").order_by("image_id")
     newest = found.project.runs.filter(label_set=found.label_set).first()
     context = {
         "run": found,
@@ -45,7 +48,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "progress": runs.progress(found),
         "starter_note": board.starter_note(found),
         "is_newest": newest == found,
-        "failed": found.image_attempts.filter(failed=True).select_related("image").order_by("image_id"),
+        "page": Paginator(failed, FAILED_A_PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "labeling/run.html", context)
 

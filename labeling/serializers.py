@@ -2,9 +2,10 @@ from typing import Any
 
 from rest_framework import serializers
 
+from gallery.models import Image
 from gallery.serializers import IdField
 from labeling import clip, review, runs
-from labeling.models import STATUSES, Label, LabelSet, ScoringRun
+from labeling.models import STATUSES, UNREVIEWED, Label, LabelSet, ScoringRun
 from labeling.runs import RunState
 
 MOST_REVIEWS = 1000
@@ -140,15 +141,18 @@ class MatchSerializer(serializers.Serializer):
 
     image = serializers.IntegerField(source="pk")
     file_name = serializers.CharField(source="name")
-    label = serializers.IntegerField(
-        source="label_id", allow_null=True, help_text="What people settled on, or else the suggestion."
-    )
-    suggested = serializers.IntegerField(source="suggested_id", help_text="What CLIP says.")
+    label = serializers.IntegerField(source="suggested_id", help_text="What CLIP says.")
     similarity = serializers.FloatField()
     probability = serializers.FloatField()
     margin = serializers.FloatField()
     runner_up = serializers.IntegerField(source="runner_up_id", allow_null=True)
     status = serializers.ChoiceField(STATUSES)
+    settled = serializers.SerializerMethodField(
+        help_text="The label that people settled on; null where nobody decided, or for none of these."
+    )
+
+    def get_settled(self, image: Image) -> int | None:
+        return None if image.status == UNREVIEWED else image.label_id
 
 
 class DecisionSerializer(serializers.Serializer):

@@ -72,10 +72,13 @@ def house(
     image, run = scored.images().first(), scored.runs.get()
     members = {role: member(role) for role in (VIEWER, LABELER, REVIEWER)}
     labels = [{"name": "a"}, {"name": "b"}]
+    guest = Membership.objects.create(
+        project=project, user=User.objects.create_user("guest"), role=Role.VIEWER
+    )
     return House(
         people={"nobody": None, "stranger": stranger, **members, OWNER: owner},
         ids={
-            "api-member": Membership.objects.get(user=members[VIEWER]).pk,
+            "api-member": guest.pk,
             "api-upload": project.uploads.first().pk,
             "image": image.pk,
             "label-set": scored.pk,

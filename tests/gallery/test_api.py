@@ -259,7 +259,21 @@ def test_a_member_can_not_promote_themselves(project: Project, member: Member, l
     client = login(reviewer)
     url = f"/api/v1/projects/animals/members/{mine.pk}/"
     assert client.patch(url, {"role": "owner"}, content_type=JSON).status_code == 403
-    assert client.delete(url).status_code == 403
+    assert Membership.objects.get(user=reviewer).role == Role.REVIEWER
+
+
+def test_everybody_may_leave_and_no_one_else_be_removed_by_them(
+    owner: User, project: Project, member: Member, login: Login
+) -> None:
+    viewer, labeler = member("viewer"), member("labeler")
+    mine, theirs, owners = (Membership.objects.get(user=user).pk for user in (viewer, labeler, owner))
+    url = "/api/v1/projects/animals/members/{}/".format
+    client = login(viewer)
+    assert client.delete(url(theirs)).status_code == 403
+    assert client.delete(url(mine)).status_code == 204
+    assert client.get("/api/v1/projects/animals/").status_code == 404
+    assert client.delete(url(theirs)).status_code == 404
+    assert login(owner).delete(url(owners)).status_code == 400, "a project keeps an owner"
 
 
 def test_a_member_of_another_project_is_not_found(owner: User, project: Project, login: Login) -> None:

@@ -328,16 +328,19 @@ def test_a_match_names_what_people_say_and_what_clip_says(
         "image": match.image_id,
         "file_name": match.image.name,
         "label": match.label_id,
-        "suggested": match.label_id,
         "similarity": match.similarity,
         "probability": match.probability,
         "margin": match.margin,
         "runner_up": match.runner_up_id,
         "status": "unreviewed",
+        "settled": None,
     }
     review.decide(scored, owner, [Decision(match.image_id, Verdict.CORRECTED, other.pk)])
     corrected = login(owner).get(url).json()["results"][0]
-    assert corrected == row | {"label": other.pk, "status": "corrected"}
+    assert corrected == row | {"settled": other.pk, "status": "corrected"}
+    review.decide(scored, owner, [Decision(match.image_id, Verdict.NONE)])
+    none = login(owner).get(url).json()["results"][0]
+    assert none == row | {"settled": None, "status": "none"}
 
 
 def test_matches_are_filtered_as_in_the_gallery(owner: User, label_set: LabelSet, login: Login) -> None:
@@ -494,6 +497,7 @@ def test_decisions_are_written_and_taken_back(owner: User, scored: LabelSet, log
         [{"image": "{image}", "verdict": "accepted"}] * 2,
         [{"image": "{image}", "verdict": "accepted"}, {"image": "{foreign image}", "verdict": "none"}],
         [{"image": "{image}", "verdict": "corrected", "label": "{foreign label}"}],
+        [{"image": "{image}", "verdict": "none", "label": "{label}"}],
         [{"image": 2**70, "verdict": "none"}],
         [{"image": -1, "verdict": "none"}],
         [{"image": n, "verdict": "none"} for n in range(1, 1002)],
@@ -505,6 +509,7 @@ def test_of_reviews_that_can_not_be_none_is_written(
     names = {
         "{image}": scored.images().first().pk,
         "{foreign image}": elsewhere.images().first().pk,
+        "{label}": scored.labels.first().pk,
         "{foreign label}": elsewhere.labels.first().pk,
     }
     if isinstance(reviews, list):

@@ -263,13 +263,14 @@ def test_a_fetched_model(models: Path, settings: Any, tmp_path: Path) -> None:
     settings.MODELS_DIR, settings.CLIP_MODEL = tmp_path, "someone/some-clip"
     folder = clip.model_dir("someone/some-clip")
     random_models.clip(folder / "abc123")
-    assert clip.current().is_starter, "files alone are no fetched model: more may be on their way"
+    with pytest.raises(ModelUnusable, match="Run “manage.py fetch_model someone/some-clip”"):
+        clip.current()  # files alone are no fetched model: more may be on their way
     (folder / clip.REVISION_FILE).write_text(json.dumps({"revision": "abc123"}))
     assert clip.current().key == "someone/some-clip@abc123"
     assert clip.engine().embed_texts(["a cat"]).shape == (1, 16)
 
 
-def test_a_model_that_was_not_fetched_leaves_the_starter_in_use(settings: Any, tmp_path: Path) -> None:
+def test_until_the_default_model_is_fetched_the_starter_is_in_use(settings: Any, tmp_path: Path) -> None:
     settings.MODELS_DIR, settings.CLIP_MODEL = tmp_path, "openai/clip-vit-base-patch32"
     model = clip.current()
     assert model.is_starter and model.path == clip.STARTER and model.key.startswith("clipsite/starter@")

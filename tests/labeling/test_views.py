@@ -275,7 +275,7 @@ def test_a_project_without_labels_shows_its_images_and_asks_for_labels(
     rows.images(project, 3)
     where = reverse("gallery", args=["animals"])
     page = text(client.get(where))
-    assert "Which labels are there?" in page and page.count("image_thumbnail") == 0
+    assert "Which labels are there?" in page and page.count("/thumbnail/") == 3
     assert page.count('class="tile ') == 3
     assert "Which labels are there?" not in text(login(member("labeler")).get(where))
 
@@ -376,6 +376,18 @@ def test_failed_images_are_counted_and_can_be_retried(settled: LabelSet, client:
     assert response.url == reverse("run", args=[run.pk])
     run.refresh_from_db()
     assert run.state == "running" and not run.image_attempts.exists()
+
+
+def test_many_failed_images_are_shown_page_by_page(settled: LabelSet, client: Client) -> None:
+    run = settled.runs.get()
+    ImageAttempt.objects.bulk_create(
+        ImageAttempt(run=run, image=image, failed=True, reason="Broken.")
+        for image in rows.images(settled.project, 130, start=50)
+    )
+    first = text(client.get(address("run", settled)))
+    assert "Retry 130 failed" in first and first.count("Broken.") == 100
+    second = text(client.get(address("run", settled), {"page": 2}))
+    assert "Page 2 of 2" in second and second.count("Broken.") == 30
 
 
 def test_another_model_or_other_labels_are_told(animals: LabelSet, client: Client) -> None:
