@@ -8,7 +8,7 @@ from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_safe
 
 from clipsite.prepare import is_migrated
-from labeling import clip, runs
+from labeling import beat, clip
 
 
 @require_safe
@@ -48,6 +48,6 @@ def _model() -> bool:
 CHECKS = {
     "database": _database,
     "migrations": is_migrated,
-    "worker": runs.worker_is_online,
+    "worker": beat.worker_is_online,
     "model": _model,
 }

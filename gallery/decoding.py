@@ -1,5 +1,6 @@
 """Pictures from strangers, through Pillow: checked before they are decoded, and always upright RGB after."""
 
+from dataclasses import dataclass
 from typing import IO
 
 import PIL.Image
@@ -11,6 +12,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif"} | {
     name: f".{name.lower()}" for name in ("PNG", "WEBP", "GIF", "BMP", "AVIF")
 }
+ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
 # Ours is checked from the header, before Pillow would warn.
 PIL.Image.MAX_IMAGE_PIXELS = None
 
@@ -34,18 +36,36 @@ def open_checked(file: IO[bytes]) -> PIL.Image.Image:
     return image
 
 
-def rgb(file: IO[bytes], side: int) -> PIL.Image.Image:
-    """The first frame, upright, RGB on white, shortest side at least `side` where the file has as many.
+@dataclass(frozen=True)
+class Picture:
+    format: str
+    width: int  # in pixels, as it is shown
+    height: int
+    rgb: PIL.Image.Image  # the first frame, upright, on white, maybe at a reduced scale
+
+
+def read(file: IO[bytes], side: int) -> Picture:
+    """The picture, decoded with its shortest side at least `side` where the file has as many.
 
     JPEG is decoded at a reduced scale, which is several times faster. Raises BadPicture.
     """
     image = open_checked(file)
+    width, height = image.size
     try:
         image.draft("RGB", (side, side))
         image.load()
-        return _flat(PIL.ImageOps.exif_transpose(image))
+        # Of a TIFF Pillow tells the size as it is shown, of the others as it is laid down. A PNG may have its
+        # EXIF at the end: it is looked for when all is read.
+        if image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in TURNED:
+            width, height = height, width
+        return Picture(image.format, width, height, _flat(PIL.ImageOps.exif_transpose(image)))
     except Exception as error:
         raise BadPicture("Broken: the file ends too early or its data is damaged.") from error
+
+
+def rgb(file: IO[bytes], side: int) -> PIL.Image.Image:
+    """What `read` makes of the file, the pixels alone."""
+    return read(file, side).rgb
 
 
 def _flat(image: PIL.Image.Image) -> PIL.Image.Image:
@@ -66,11 +86,3 @@ def _eight_bits(image: PIL.Image.Image) -> PIL.Image.Image:
     low, high = grey.getextrema()
     scale = 255 / (high - low) if high > low else 0
     return grey.point(lambda value: value * scale - low * scale).convert("L")
-
-
-def upright_size(image: PIL.Image.Image) -> tuple[int, int]:
-    """Width and height in pixels as the picture is shown, from its header alone."""
-    width, height = image.size
-    # Of a TIFF Pillow tells the size as it is shown, of the others as it is laid down.
-    turned = image.format != "TIFF" and image.getexif().get(0x0112, 1) in (5, 6, 7, 8)
-    return (height, width) if turned else (width, height)

@@ -32,8 +32,8 @@ THUMBNAIL_SIDE = 320
 PREVIEW_SIDE = 1280
 # A ZIP of at most this many entries is unpacked while its sender waits; a larger one by a task.
 ZIP_AT_ONCE = 32
-# Between two entries no live expansion is silent for longer, in seconds.
-EXPANSION_LEASE = 120
+# Between two entries no live expansion is silent for longer, and no ZIP takes longer to be saved.
+EXPANSION_LEASE, ARRIVAL_LEASE = timedelta(minutes=2), timedelta(minutes=30)
 ZIP_NOT_SAVED = "The disk is full: the ZIP was not saved. Free some space, then send it again."
 JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
 
@@ -50,18 +50,21 @@ def add_images(project: Project, user: User, files: Iterable[File], upload: Uplo
     `upload`: one act of adding may come in several requests. Raises StorageFull.
     """
     upload = upload or Upload.objects.create(project=project, uploaded_by=user)
-    for file in files:
-        if _is_zip(file):
-            _receive_zip(upload, file)
-        else:
-            _append_entry(upload, _result(upload, file.name, file))
-    embed_later(project.pk)
+    try:
+        for file in files:
+            if _is_zip(file):
+                _receive_zip(upload, file)
+            else:
+                _add(upload, file.name, file)
+    finally:
+        embed_later(project.pk)
     return upload
 
 
 def embed_later(project_id: int) -> None:
     """Once what was written is committed, have new images embedded and labelled."""
-    transaction.on_commit(lambda: async_task("labeling.tasks.embed_project", project_id))
+    # Robust: where the queue can't be reached the images are in all the same, and the worker comes to them.
+    transaction.on_commit(lambda: async_task("labeling.tasks.embed_project", project_id), robust=True)
 
 
 def _is_zip(file: File) -> bool:
@@ -70,19 +73,29 @@ def _is_zip(file: File) -> bool:
     return magic in (b"PK\x03\x04", b"PK\x05\x06")
 
 
-def _result(upload: Upload, name: str, file: File) -> dict[str, Any]:
-    """What became of one file, as the fields of its entry."""
+def _add(upload: Upload, name: str, file: File, position: int | None = None) -> None:
+    """Add one file with its entry, at `position` or behind all others. Raises StorageFull."""
     name = name[-255:]
     try:
-        image, outcome = _add_image(upload, name, file)
+        content = _read_capped(file)
+        sha256 = hashlib.sha256(content).hexdigest()
+        twins = Image.objects.filter(project=upload.project_id, sha256=sha256)
+        if twin := twins.first():
+            _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twin)
+        elif not _save(upload, name, content, sha256, position):
+            # The same picture came in by another request in the meantime.
+            _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twins.first())
     except BadPicture as refusal:
-        return {"name": name, "outcome": Outcome.REFUSED, "reason": str(refusal)[:300]}
-    return {"name": name, "outcome": outcome, "image": image}
+        _note(upload, position, name=name, outcome=Outcome.REFUSED, reason=str(refusal)[:300])
 
 
-def _append_entry(upload: Upload, result: dict[str, Any]) -> None:
+def _note(upload: Upload, position: int | None, **result: Any) -> None:
+    """Write an entry, and a new `image` with it. Raises IntegrityError where either is there already."""
     with transaction.atomic():
-        entry = upload.entries.create(position=_next_position(upload), **result)
+        if result["outcome"] == Outcome.ADDED:
+            result["image"].save()
+        position = _next_position(upload) if position is None else position
+        entry = upload.entries.create(position=position, **result)
     upload.fresh.append(entry)
 
 
@@ -93,45 +106,38 @@ def _next_position(upload: Upload) -> int:
     return locked.total if last is None else max(locked.total, last + 1)
 
 
-def _add_image(upload: Upload, name: str, file: File) -> tuple[Image, UploadEntry.Outcome]:
-    content = _read_capped(file)
-    sha256 = hashlib.sha256(content).hexdigest()
-    twins = Image.objects.filter(project=upload.project_id, sha256=sha256)
-    if twin := twins.first():
-        return twin, Outcome.DUPLICATE
-    header = decoding.open_checked(io.BytesIO(content))
-    width, height = decoding.upright_size(header)
-    picture = decoding.rgb(io.BytesIO(content), side=PREVIEW_SIDE)
+def _save(upload: Upload, name: str, content: bytes, sha256: str, position: int | None) -> bool:
+    """Store a new picture, its row and its entry; False where the row is there already. Raises BadPicture."""
+    picture = decoding.read(io.BytesIO(content), side=PREVIEW_SIDE)
     image = Image(
         project=upload.project,
         name=name,
         sha256=sha256,
-        width=width,
-        height=height,
-        format="JPEG" if header.format == "MPO" else header.format,
+        width=picture.width,
+        height=picture.height,
+        format="JPEG" if picture.format == "MPO" else picture.format,
         size=len(content),
         uploaded_by=upload.uploaded_by,
     )
     parts = {
-        "file": (content, decoding.SUFFIXES[header.format]),
-        "preview": (_webp(picture, PREVIEW_SIDE), ".webp"),
-        "thumbnail": (_webp(picture, THUMBNAIL_SIDE), ".webp"),
+        "file": (content, decoding.SUFFIXES[picture.format]),
+        "preview": (_webp(picture.rgb, PREVIEW_SIDE), ".webp"),
+        "thumbnail": (_webp(picture.rgb, THUMBNAIL_SIDE), ".webp"),
     }
     try:
         for field, (part, suffix) in parts.items():
             _store(getattr(image, field), f"name{suffix}", part)
-        with transaction.atomic():
-            image.save()
+        _note(upload, position, name=name, outcome=Outcome.ADDED, image=image)
     except Exception as error:
         discard_files(image)
-        if isinstance(error, IntegrityError):  # the same picture came in by another request in the meantime
-            return twins.get(), Outcome.DUPLICATE
+        if isinstance(error, IntegrityError):
+            return False
         if isinstance(error, OSError):
             raise StorageFull(
                 "The disk is full: the picture was not saved. Free some space, then send it again."
             ) from error
         raise
-    return image, Outcome.ADDED
+    return True
 
 
 def _store(file: FieldFile, name: str, content: bytes) -> None:
@@ -195,11 +201,9 @@ def _receive_zip(upload: Upload, file: File) -> None:
         entries = _pictures_in(file)
         _reserve(upload, len(entries))
     except BadPicture as refusal:
-        refused = {"name": file.name[-255:], "outcome": Outcome.REFUSED, "reason": str(refusal)}
-        _append_entry(upload, refused)
+        _note(upload, None, name=file.name[-255:], outcome=Outcome.REFUSED, reason=str(refusal))
         return
     file.seek(0)
-    upload.beat_at = timezone.now()
     try:
         upload.archive.save("archive.zip", file)
     except OSError as error:
@@ -217,12 +221,12 @@ def _reserve(upload: Upload, entries: int) -> None:
     first = _next_position(upload)
     if Upload.objects.filter(pk=upload.pk, state=Upload.State.OPEN).exists():
         raise BadPicture("Another ZIP of this upload is still being unpacked: send this one by itself.")
-    upload.state, upload.total = Upload.State.OPEN, first + entries
-    upload.save(update_fields=["state", "total"])
+    upload.state, upload.total, upload.beat_at = Upload.State.OPEN, first + entries, timezone.now()
+    upload.save(update_fields=["state", "total", "beat_at"])
 
 
 def expand_later(upload: Upload) -> None:
-    transaction.on_commit(lambda: async_task("gallery.tasks.expand_zip", upload.pk))
+    transaction.on_commit(lambda: async_task("gallery.tasks.expand_zip", upload.pk), robust=True)
 
 
 def expand(upload: Upload, seconds: float = math.inf) -> None:
@@ -234,15 +238,14 @@ def expand(upload: Upload, seconds: float = math.inf) -> None:
         first = upload.total - len(infos)
         done = upload.entries.filter(position__gte=first, position__lt=upload.total).count()
         for position, info in list(enumerate(infos, start=first))[done:]:
-            result = _result(upload, info.filename, _capped_entry(archive, info))
-            entry = UploadEntry(upload=upload, position=position, **result)
             # Where a second task expands the same ZIP, the first to write an entry has it.
-            UploadEntry.objects.bulk_create([entry], ignore_conflicts=True)
-            upload.fresh.append(entry)
-            if position % 16 == 15:
+            with suppress(IntegrityError):
+                _add(upload, info.filename, _capped_entry(archive, info), position)
+            over = time.monotonic() > until
+            if over or position % 16 == 15:
                 Upload.objects.filter(pk=upload.pk).update(beat_at=timezone.now())
                 embed_later(upload.project_id)
-            if time.monotonic() > until:
+            if over:
                 expand_later(upload)
                 return
     finish(upload)
@@ -252,18 +255,22 @@ def finish(upload: Upload, error: str = "") -> None:
     """Close an upload whose ZIP is used up, or can't be read to its end."""
     state = Upload.State.FAILED if error else Upload.State.DONE
     Upload.objects.filter(pk=upload.pk).update(state=state, error=error[:300], archive="")
-    with suppress(FileNotFoundError):
+    if upload.archive:
         upload.archive.storage.delete(upload.archive.name)
     upload.state, upload.error, upload.archive = state, error, ""
     embed_later(upload.project_id)
 
 
 def resume_expansions() -> None:
-    """Ring again for every ZIP whose expansion died."""
-    silent_since = timezone.now() - timedelta(seconds=EXPANSION_LEASE)
-    for upload in Upload.objects.filter(state=Upload.State.OPEN, beat_at__lt=silent_since):
-        Upload.objects.filter(pk=upload.pk).update(beat_at=timezone.now())
-        expand_later(upload)
+    """Ring again for every ZIP whose expansion died, and close the uploads whose ZIP never came in whole."""
+    now = timezone.now()
+    for upload in Upload.objects.filter(state=Upload.State.OPEN):
+        silent = now - (upload.beat_at or upload.created_at)
+        if upload.archive and silent > EXPANSION_LEASE:
+            Upload.objects.filter(pk=upload.pk).update(beat_at=now)
+            expand_later(upload)
+        elif not upload.archive and silent > ARRIVAL_LEASE:
+            finish(upload, error="The ZIP did not come in whole. Send it again: what is here already stays.")
 
 
 def _pictures_in(file: File) -> list[zipfile.ZipInfo]:

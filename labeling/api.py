@@ -156,14 +156,14 @@ class RunRetry(GenericAPIView):
     serializer_class = ShortRunSerializer
 
     @extend_schema(
-        request=None, responses={202: ShortRunSerializer, 409: OpenApiResponse(description="Not done.")}
+        request=None,
+        responses={202: ShortRunSerializer, 409: OpenApiResponse(description="Not done, or not the newest.")},
     )
     def post(self, request: Request, pk: int) -> Response:
-        """Try the images again that failed in a run that is done."""
+        """Try the images again that failed in the newest run of a label set, once it is done."""
         run = access.fetch(ScoringRun.objects, request.user, "run", pk=pk)
-        if run.state != runs.RunState.DONE:
-            raise Conflict(f"This run is {run.state}: only a run that is done has images to try again.")
-        runs.retry_failed(run)
+        if not runs.retry_failed(run):
+            raise Conflict(runs.NO_RETRY)
         run.refresh_from_db(fields=["state"])
         return Response(ShortRunSerializer(run).data, status=202)
 

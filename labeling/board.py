@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from django.db.models import QuerySet
 
 from gallery.models import Image, Project, Upload
-from labeling import clip, runs
+from labeling import beat, clip, runs
 from labeling.models import STATUSES, LabelSet, ScoringRun
 from labeling.runs import ACTIVE, Progress, RunState
 
@@ -66,7 +66,7 @@ class Work:
     @property
     def is_stuck(self) -> bool:
         """Whether something waits for a worker, and none is there."""
-        return self.goes_on and not runs.worker_is_online()
+        return self.goes_on and not beat.worker_is_online()
 
     @property
     def version(self) -> str:

@@ -1,5 +1,6 @@
 """The one door for label sets: make one, change one. Either starts a run."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -11,7 +12,7 @@ from gallery.models import Project
 from labeling import runs
 from labeling.models import Label, LabelSet, default_templates
 
-MOST_LABELS = 1000
+MOST_LABELS, MOST_PROMPTS = 1000, 10_000
 
 
 @dataclass(frozen=True)
@@ -34,6 +35,7 @@ def create(
     """Make a label set and score the project's images with it. Raises ValidationError."""
     label_set = LabelSet.objects.create(project=project, name=name, templates=_templates(templates))
     _write_labels(label_set, labels)
+    _check_prompts(label_set)
     runs.start(project, label_set, user)
     return label_set
 
@@ -57,8 +59,9 @@ def change(
     label_set.save()
     if labels is not None:
         _write_labels(label_set, labels)
+    _check_prompts(label_set)
     last = label_set.runs.first()
-    if last is None or runs.is_outdated(last):
+    if last is None or runs.asks_otherwise(last):
         runs.start(label_set.project, label_set, user)
     return label_set
 
@@ -118,7 +121,7 @@ def _texts(texts: Sequence[str]) -> list[str]:
 
 def _check(specs: Sequence[LabelSpec]) -> None:
     names = [spec.name for spec in specs]
-    twice = {name for name in names if names.count(name) > 1}
+    twice = {name for name, count in Counter(names).items() if count > 1}
     ids = [spec.id for spec in specs if spec.id is not None]
     if len(set(ids)) < len(ids):
         raise ValidationError({"labels": "The same id stands at two labels."})
@@ -130,6 +133,13 @@ def _check(specs: Sequence[LabelSpec]) -> None:
         raise ValidationError({"labels": f"Given twice: {', '.join(sorted(twice))}."})
     if too_long := [name for name in names if len(name) > 200]:
         raise ValidationError({"labels": f"“{too_long[0][:40]}…” is longer than 200 characters."})
+
+
+def _check_prompts(label_set: LabelSet) -> None:
+    prompts = sum(len(label.prompts) or len(label_set.templates) for label in label_set.labels.all())
+    if prompts > MOST_PROMPTS:
+        reason = f"{prompts:,} prompts; at most {MOST_PROMPTS:,}. Give fewer templates or labels."
+        raise ValidationError({"templates": reason})
 
 
 def _remove(labels: Sequence[Label]) -> None:

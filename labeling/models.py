@@ -137,6 +137,7 @@ class ScoringRun(models.Model):
     logit_bias = models.FloatField(null=True, blank=True, help_text="Set: probability is a sigmoid (SigLIP).")
     state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     error = models.TextField(blank=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="To prepare it, since it last got on.")
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
@@ -169,7 +170,10 @@ class ScoringChunk(models.Model):
     attempts = models.PositiveIntegerField(default=0)
     token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
     leased_until = models.DateTimeField(null=True, blank=True)
-    queued_at = models.DateTimeField(default=timezone.now)
+    queued_at = models.DateTimeField(default=timezone.now, help_text="Nobody takes it before.")
+    error = models.CharField(
+        max_length=300, blank=True, help_text="Why the last attempt failed, if it could say."
+    )
 
     class Meta:
         ordering = ["id"]

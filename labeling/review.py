@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gallery.access import User, allowed
 from gallery.models import Image
@@ -103,8 +103,12 @@ def undo(label_set: LabelSet, user: User, role: str, batch: uuid.UUID) -> Undone
     if any(review.user_id != user.pk for review in reviews) and "undo for others" not in allowed(role):
         raise PermissionDenied("Somebody else decided this. Ask a reviewer of the project to take it back.")
     standing = _effective(label_set, [review.image_id for review in reviews])
-    newest = {review.image_id: standing[review.image_id][-1] for review in reviews}
-    undone = [review for review in reviews if newest[review.image_id] == review]
+    kept = {
+        review.image_id
+        for review in reviews
+        if any(other.pk > review.pk and _decides(other) for other in standing[review.image_id])
+    }
+    undone = [review for review in reviews if review.image_id not in kept]
     Review.objects.bulk_create(
         [
             Review(
@@ -122,13 +126,14 @@ def undo(label_set: LabelSet, user: User, role: str, batch: uuid.UUID) -> Undone
     )
     images = [review.image_id for review in undone]
     _settle(label_set, images)
-    return Undone(images, [image_id for image_id, last in newest.items() if last.batch != batch])
+    return Undone(images, sorted(kept))
 
 
 def last_batch(label_set: LabelSet, user: User) -> uuid.UUID | None:
-    """What this person's next undo takes back."""
-    mine = label_set.reviews.filter(user=user, undone_by=None).exclude(verdict=Verdict.UNDONE)
-    last = mine.order_by("-id").first()
+    """What this person's next undo takes back: not what somebody decided about since."""
+    standing = label_set.reviews.filter(undone_by=None).exclude(verdict=Verdict.UNDONE)
+    later = standing.filter(image=OuterRef("image"), pk__gt=OuterRef("pk")).filter(DECIDES)
+    last = standing.filter(~Exists(later), user=user).order_by("-id").first()
     return last.batch if last else None
 
 
@@ -170,8 +175,12 @@ def _settle(label_set: LabelSet, image_ids: Sequence[int]) -> None:
     )
 
 
+# A skip decides nothing, and neither does a label that was deleted since.
+DECIDES = Q(verdict=Verdict.NONE) | (Q(label__isnull=False) & ~Q(verdict=Verdict.SKIPPED))
+
+
 def _decides(review: Review) -> bool:
-    """A skip decides nothing, and neither does a label that was deleted since."""
+    """The same of a review that is here."""
     return review.verdict == Verdict.NONE or (
         review.verdict != Verdict.SKIPPED and review.label_id is not None
     )

@@ -39,7 +39,6 @@ def _strip(request: HttpRequest, label_set: LabelSet, role: str) -> HttpResponse
 def run(request: HttpRequest, pk: int) -> HttpResponse:
     found = fetch(RUNS, request.user, "view", pk=pk)
     failed = found.image_attempts.filter(failed=True).select_related("image").order_by("image_id")
-    newest = found.project.runs.filter(label_set=found.label_set).first()
     context = {
         "run": found,
         "project": found.project,
@@ -47,7 +46,7 @@ def run(request: HttpRequest, pk: int) -> HttpResponse:
         "may": allowed(found.role),
         "progress": runs.progress(found),
         "starter_note": board.starter_note(found),
-        "is_newest": newest == found,
+        "is_newest": runs.newest(found) == found,
         "page": Paginator(failed, FAILED_A_PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "labeling/run.html", context)
@@ -76,7 +75,8 @@ def run_cancel(request: HttpRequest, pk: int) -> HttpResponse:
 @require_POST
 def run_retry(request: HttpRequest, pk: int) -> HttpResponse:
     found = fetch(RUNS, request.user, "run", pk=pk)
-    runs.retry_failed(found)
+    if not runs.retry_failed(found):
+        return refused(request, [runs.NO_RETRY])
     return _changed(request, found.label_set, found.role, reverse("run", args=[pk]))
 
 

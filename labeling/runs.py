@@ -11,16 +11,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-import psutil
 from django.db import transaction
-from django.db.models import Q, Sum
+from django.db.models import F, Q, Sum
 from django.utils import timezone
 from django_q.tasks import async_task
 
 from gallery.access import User
 from gallery.models import Image, Project
 from labeling import clip, embeddings
-from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun, WorkerBeat
+from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
 # Images that CLIP must see come in small chunks; those whose embedding is stored cost next to nothing.
@@ -28,9 +27,12 @@ CHUNK_TO_EMBED, CHUNK_TO_MATCH = 64, 200
 # Longer than CLIP takes for one batch, on the slowest machine that we expect.
 LEASE = timedelta(seconds=60)
 STRIKES = 3
+# After an error a chunk waits, so that its cause may pass: a full disk, a database that is away.
+REST = timedelta(seconds=5)
 # A chunk whose worker dies again and again with no image to blame: the model itself doesn't fit this machine.
 DEATHS_WITH_NO_SUSPECT = 5
-WORKER_SILENT = timedelta(seconds=30)
+
+NO_RETRY = "Only the newest run of a label set has images to try again, and only once it is done."
 
 RunState, ChunkState = ScoringRun.State, ScoringChunk.State
 ACTIVE = (RunState.QUEUED, RunState.RUNNING)
@@ -105,10 +107,12 @@ def follow(project: Project) -> None:
 
 def is_outdated(run: ScoringRun) -> bool:
     """Whether other labels, prompts or another model are in use than those that the run was made with."""
-    snapshot = _snapshot(run.label_set)
-    return run.model != clip.current().key or any(
-        getattr(run, key) != value for key, value in snapshot.items()
-    )
+    return run.model != clip.current().key or asks_otherwise(run)
+
+
+def asks_otherwise(run: ScoringRun) -> bool:
+    """Whether the labels or prompts are others than those that the run was made with."""
+    return any(getattr(run, key) != value for key, value in _snapshot(run.label_set).items())
 
 
 @transaction.atomic
@@ -131,15 +135,22 @@ def fail(run: ScoringRun, error: str) -> None:
 
 
 @transaction.atomic
-def retry_failed(run: ScoringRun) -> int:
-    """Try a finished run's failed images again. Returns how many there are."""
+def retry_failed(run: ScoringRun) -> bool:
+    """Try a run's failed images again. False where it isn't done, or a newer one has taken its place."""
+    run = ScoringRun.objects.select_for_update().get(pk=run.pk)
+    if run.state != RunState.DONE or run != newest(run):
+        return False
     failed = run.image_attempts.filter(failed=True)
-    image_ids = list(failed.values_list("image_id", flat=True))
-    if image_ids and run.state == RunState.DONE:
+    if image_ids := list(failed.values_list("image_id", flat=True)):
         failed.delete()
         _add_chunks(run, image_ids)
         _reopen(run)
-    return len(image_ids)
+    return True
+
+
+def newest(run: ScoringRun) -> ScoringRun:
+    """The run that stands for the label set of this one now."""
+    return ScoringRun.objects.filter(project=run.project_id, label_set=run.label_set_id).first()
 
 
 # From images to chunks
@@ -205,14 +216,16 @@ def _cut(image_ids: list[int], size: int) -> list[list[int]]:
 
 def ring() -> None:
     """Tell the workers, once this transaction is committed, that there is work. Ringing twice is harmless."""
-    transaction.on_commit(lambda: async_task("labeling.tasks.score"))
+    # Robust: where the queue can't be reached, the work stands in rows all the same; the beat comes to it.
+    transaction.on_commit(lambda: async_task("labeling.tasks.score"), robust=True)
 
 
 def claim() -> ScoringChunk | None:
     """A chunk that nobody holds, now held by this process, or None."""
     now = timezone.now()
     free = Q(state=ChunkState.PENDING) | Q(state=ChunkState.RUNNING, leased_until__lt=now)
-    waiting = ScoringChunk.objects.filter(free, run__state=RunState.RUNNING).order_by("attempts", "id")
+    due = ScoringChunk.objects.filter(free, run__state=RunState.RUNNING, queued_at__lte=now)
+    waiting = due.order_by("attempts", "id")
     while chunk := waiting.select_related("run").first():
         seen = {"pk": chunk.pk, "state": chunk.state, "token": chunk.token, "attempts": chunk.attempts}
         chunk.token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
@@ -235,9 +248,14 @@ def renew(chunk: ScoringChunk) -> None:
         raise LeaseLost(f"{chunk} is not ours any more")
 
 
-def release(chunk: ScoringChunk) -> None:
-    """Give the chunk back, to be tried again."""
-    ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(state=ChunkState.PENDING, token="")
+def release(chunk: ScoringChunk, error: Exception) -> None:
+    """Give the chunk back: to be tried image by image at once, and from then on after a while."""
+    ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(
+        state=ChunkState.PENDING,
+        token="",
+        error=f"{type(error).__name__}: {error}"[:300],
+        queued_at=timezone.now() + (REST if chunk.attempts > 1 else timedelta()),
+    )
     ring()
 
 
@@ -267,7 +285,7 @@ def strike(chunk: ScoringChunk, image_id: int) -> bool:
         attempt, _ = ImageAttempt.objects.get_or_create(run=chunk.run, image_id=image_id)
         if attempt.attempts >= STRIKES:
             attempt.failed = True
-            attempt.reason = f"The worker died {attempt.attempts} times at this picture."
+            attempt.reason = _in_vain(chunk, f"{attempt.attempts} times at this picture")
         else:
             attempt.attempts += 1
         attempt.save()
@@ -318,6 +336,7 @@ def _match(run: ScoringRun, image_id: int, scores: Scores, index: int) -> Match:
     )
 
 
+@transaction.atomic
 def finish_chunk(chunk: ScoringChunk) -> None:
     ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(state=ChunkState.DONE, token="")
     finish_run(chunk.run)
@@ -337,14 +356,34 @@ def finish_run(run: ScoringRun) -> None:
             run.save(update_fields=["state", "finished_at"])
 
 
-def is_hopeless(chunk: ScoringChunk) -> bool:
-    """Whether the chunk's worker keeps dying before any image of it is tried."""
+def _in_vain(chunk: ScoringChunk, how_often: str) -> str:
+    """Why something was given up: the error, or the death of a worker that left no word."""
+    said = f"It failed {how_often}: {chunk.error}" if chunk.error else f"The worker died {how_often}."
+    return said[:300]
+
+
+def hopeless(chunk: ScoringChunk) -> str:
+    """Why the chunk's run can't go on: every attempt ends before any image of it is tried. Else empty."""
     tries = ImageAttempt.objects.filter(run=chunk.run, image__in=chunk.image_ids)
     suspected = tries.aggregate(sum=Sum("attempts"))["sum"] or 0
-    return chunk.attempts > DEATHS_WITH_NO_SUSPECT + suspected
+    if chunk.attempts <= DEATHS_WITH_NO_SUSPECT + suspected:
+        return ""
+    said = _in_vain(chunk, "several times before its first picture")
+    return said if chunk.error else f"{said} Is the memory too small?"
 
 
-# What watches
+def try_to_prepare(run: ScoringRun) -> bool:
+    """Write an attempt down before it is made. False where the worker died in each: then the run failed."""
+    ScoringRun.objects.filter(pk=run.pk).update(attempts=F("attempts") + 1)
+    if run.attempts < DEATHS_WITH_NO_SUSPECT:
+        return True
+    fail(run, f"The worker died {run.attempts} times while it loaded the model. Is the memory too small?")
+    return False
+
+
+def put_off(run: ScoringRun) -> None:
+    """Leave a run that got on, but is not prepared yet, for the next task."""
+    ScoringRun.objects.filter(pk=run.pk).update(attempts=0)
 
 
 def progress(run: ScoringRun) -> Progress:
@@ -355,31 +394,3 @@ def progress(run: ScoringRun) -> Progress:
         done = Embedding.objects.filter(image__project=run.project_id, model=run.model).count()
     failed = run.image_attempts.filter(failed=True).count()
     return Progress(total=max(run.project.images.count(), done + failed), done=done, failed=failed)
-
-
-def free_dead_chunks() -> None:
-    """Let go of chunks whose process on this machine is dead, before their lease ends."""
-    held = ScoringChunk.objects.filter(state=ChunkState.RUNNING, token__startswith=f"{platform.node()}:")
-    for chunk in held:
-        if not psutil.pid_exists(int(chunk.token.rsplit(":", 2)[1])):
-            ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(leased_until=timezone.now())
-
-
-def ring_for_waiting() -> None:
-    """Ring where work waits and nobody is at it: a ring may have been lost with its worker."""
-    waiting = ScoringRun.objects.filter(
-        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, chunks__state__in=OPEN)
-    )
-    at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
-    if waiting.exists() and not at_work.exists():
-        ring()
-
-
-def beat(worker: str) -> None:
-    """Say that `worker` is alive."""
-    WorkerBeat.objects.update_or_create(worker=worker, defaults={"at": timezone.now()})
-    WorkerBeat.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
-
-
-def worker_is_online() -> bool:
-    return WorkerBeat.objects.filter(at__gt=timezone.now() - WORKER_SILENT).exists()

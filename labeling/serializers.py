@@ -4,7 +4,7 @@ from rest_framework import serializers
 
 from gallery.models import Image
 from gallery.serializers import IdField
-from labeling import clip, review, runs
+from labeling import beat, clip, review, runs
 from labeling.models import STATUSES, UNREVIEWED, Label, LabelSet, ScoringRun
 from labeling.runs import RunState
 
@@ -120,7 +120,7 @@ class RunSerializer(serializers.ModelSerializer):
         return FailureSerializer(failures[:SHOWN_FAILURES], many=True).data
 
     def get_worker_online(self, run: ScoringRun) -> bool:
-        return runs.worker_is_online()
+        return beat.worker_is_online()
 
 
 class ScoreSerializer(serializers.Serializer):

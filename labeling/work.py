@@ -1,9 +1,11 @@
 """A worker's hands: prepare a run, decode, embed and score its chunks."""
 
 import logging
+import math
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import TypeVar
 
 import numpy as np
 import PIL.Image
@@ -17,12 +19,14 @@ from labeling.models import ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # How long one task goes on claiming chunks before the queue's next task has its turn.
 TASK_SECONDS = 20
 DECODERS = 2
 # Images that are written together: progress moves this often, and a killed worker loses no more.
 STEP = 16
+TEXTS_AT_ONCE = 64
 # Between two bulk writes, so that people's writes come in between.
 PAUSE = 0.02
 
@@ -37,8 +41,8 @@ def until_none_is_left() -> None:
     while time.monotonic() < until:
         if worker.is_stopping():
             return
-        if run := ScoringRun.objects.filter(state=runs.RunState.QUEUED).order_by("id").first():
-            prepare(run)
+        if run := ScoringRun.objects.filter(state=runs.RunState.QUEUED).order_by("attempts", "id").first():
+            prepare(run, until)
         elif chunk := runs.claim():
             work_on(chunk)
         else:
@@ -46,14 +50,18 @@ def until_none_is_left() -> None:
     runs.ring()
 
 
-def prepare(run: ScoringRun) -> None:
-    """Embed a run's prompts and cut it into chunks."""
+def prepare(run: ScoringRun, until: float = math.inf) -> None:
+    """Embed a run's prompts and cut it into chunks; or, where there are too many for now, go on later."""
+    if not runs.try_to_prepare(run):
+        return
     try:
         engine = clip.engine()
         if run.model != engine.folder.key:
             runs.start(run.project, run.label_set, run.created_by)
-        else:
+        elif embed_prompts(run, engine, until):
             runs.plan(run, label_vectors(run, engine) if run.labels else None, engine)
+        else:
+            runs.put_off(run)
     except OperationalError:
         raise
     except Exception as error:
@@ -61,11 +69,24 @@ def prepare(run: ScoringRun) -> None:
         runs.fail(run, f"The run could not be prepared: {error}")
 
 
+def embed_prompts(run: ScoringRun, engine: clip.Engine, until: float) -> bool:
+    """Have the engine know all prompts of the run. False where time is up before that."""
+    texts = [text for texts in label_prompts(run) for text in texts]
+    for some in _steps(texts, TEXTS_AT_ONCE):
+        if time.monotonic() > until or worker.is_stopping():
+            return False
+        engine.embed_texts(some)
+    return True
+
+
 def label_vectors(run: ScoringRun, engine: clip.Engine) -> Rows:
     """(k, d): one unit row for each label of the run's snapshot, its prompts ensembled."""
-    prompts = [scoring.label_prompts(label["name"], label["prompts"], run.templates) for label in run.labels]
-    rows = iter(engine.embed_texts([prompt for texts in prompts for prompt in texts]))
-    return np.stack([scoring.ensemble(np.stack([next(rows) for _ in texts])) for texts in prompts])
+    return np.stack([scoring.ensemble(engine.embed_texts(texts)) for texts in label_prompts(run)])
+
+
+def label_prompts(run: ScoringRun) -> list[list[str]]:
+    """The prompts of each label of the run's snapshot."""
+    return [scoring.label_prompts(label["name"], label["prompts"], run.templates) for label in run.labels]
 
 
 def work_on(chunk: ScoringChunk) -> None:
@@ -74,8 +95,8 @@ def work_on(chunk: ScoringChunk) -> None:
     try:
         if run.model != clip.current().key:
             runs.start(run.project, run.label_set, run.created_by)
-        elif runs.is_hopeless(chunk):
-            runs.fail(run, "The worker died several times before its first picture. Is the memory too small?")
+        elif why := runs.hopeless(chunk):
+            runs.fail(run, why)
         else:
             _score_stored(chunk)
             _score_unseen(chunk, alone=chunk.attempts > 1)
@@ -86,9 +107,9 @@ def work_on(chunk: ScoringChunk) -> None:
         logger.info("%s", lost)
     except clip.ModelUnusable as error:
         runs.fail(run, str(error))
-    except Exception:
+    except Exception as error:
         logger.exception("%s stopped and will be tried image by image", chunk)
-        runs.release(chunk)
+        runs.release(chunk, error)
 
 
 def _score_stored(chunk: ScoringChunk) -> None:
@@ -104,6 +125,9 @@ def _score_unseen(chunk: ScoringChunk, alone: bool) -> None:
     if not image_ids:
         return
     engine = clip.engine()
+    if engine.folder.key != chunk.run.model:  # another one was fetched a moment ago
+        runs.start(chunk.run.project, chunk.run.label_set, chunk.run.created_by)
+        return
     files = Image.objects.only("file").in_bulk(image_ids)
     for ids in _steps(image_ids, 1 if alone else STEP):
         if worker.is_stopping():
@@ -116,8 +140,8 @@ def _score_unseen(chunk: ScoringChunk, alone: bool) -> None:
             runs.write(chunk, list(pictures), rows, scores(chunk.run, rows))
 
 
-def _steps(image_ids: Sequence[int], size: int) -> Iterator[Sequence[int]]:
-    return (image_ids[start : start + size] for start in range(0, len(image_ids), size))
+def _steps(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    return (items[start : start + size] for start in range(0, len(items), size))
 
 
 def scores(run: ScoringRun, rows: Rows) -> Scores | None:

@@ -15,19 +15,21 @@ import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import count
 from pathlib import Path
 from typing import IO
 
 import psutil
 from django.conf import settings
-from django.db import DatabaseError, close_old_connections
+from django.db import close_old_connections
 
 from gallery import uploads
-from labeling import runs
+from labeling import beat
 
 logger = logging.getLogger(__name__)
 
 BEAT_SECONDS = 5
+FOLLOW_SECONDS = 60
 WATCH_SECONDS = 0.5
 # The longest that a cluster may take to put down what it is at, once it is told to stop.
 STOP_SECONDS = 20
@@ -84,12 +86,19 @@ def _lock() -> IO[str]:
 
 
 def _end_leftover(lock: IO[str]) -> None:
-    """End the cluster of a supervisor that was killed: the lock's file names its process group."""
+    """End the cluster of a supervisor that was killed: the lock's file names its session."""
     lock.seek(0)
-    with suppress(ValueError, psutil.NoSuchProcess):
+    with suppress(ValueError):
         group = int(lock.read().partition(" ")[0])
-        if "qcluster" in psutil.Process(group).cmdline():
+        # Its main process may be gone, and another program have its number by now.
+        if any(_is_of_cluster(process, group) for process in psutil.process_iter()):
             _kill(group)
+
+
+def _is_of_cluster(process: psutil.Process, group: int) -> bool:
+    with suppress(psutil.Error, ProcessLookupError):
+        return os.getsid(process.pid) == group and "qcluster" in process.cmdline()
+    return False
 
 
 def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
@@ -97,25 +106,31 @@ def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
     manage = str(settings.BASE_DIR / "manage.py")
     cluster = subprocess.Popen([sys.executable, manage, "qcluster"], start_new_session=True)
     _note(lock, str(cluster.pid))
+    try:
+        _watch(cluster, signals)
+        if signals and cluster.poll() is None:
+            _note(lock, _stopping(cluster.pid))
+            # To the main process alone: a signal to the whole group hangs it.
+            cluster.terminate()
+            with suppress(subprocess.TimeoutExpired):
+                cluster.wait(STOP_SECONDS)
+    finally:
+        _kill(cluster.pid)
+        cluster.wait()
+
+
+def _watch(cluster: subprocess.Popen, signals: Sequence[int]) -> None:
     members: set[psutil.Process] = set()
-    ticks = 0
-    while not signals:
+    for ticks in count():
+        if signals:
+            return
         if cluster.poll() is not None or any(not _lives(member) for member in members):
             logger.warning("a process of the worker died: the worker is started afresh")
-            break
+            return
         members |= _members(cluster)
         if ticks % (BEAT_SECONDS / WATCH_SECONDS) == 0:
-            _beat()
-        ticks += 1
+            _beat(follow=ticks % (FOLLOW_SECONDS / WATCH_SECONDS) == 0)
         time.sleep(WATCH_SECONDS)
-    if signals and cluster.poll() is None:
-        _note(lock, _stopping(cluster.pid))
-        # To the main process alone: a signal to the whole group hangs it.
-        cluster.terminate()
-        with suppress(subprocess.TimeoutExpired):
-            cluster.wait(STOP_SECONDS)
-    _kill(cluster.pid)
-    cluster.wait()
 
 
 def _note(lock: IO[str], text: str) -> None:
@@ -137,16 +152,18 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _beat() -> None:
-    """Say that this worker is alive, and ring for work that nobody is at."""
-    close_old_connections()
+def _beat(follow: bool) -> None:
+    """Say that this worker lives; ring for work that nobody is at; `follow`: see to what was forgotten."""
     try:
-        runs.beat(f"{platform.node()}:{os.getpid()}")
-        runs.free_dead_chunks()
-        runs.ring_for_waiting()
+        close_old_connections()
+        beat.beat(f"{platform.node()}:{os.getpid()}")
+        beat.free_dead_chunks()
+        beat.ring_for_waiting()
         uploads.resume_expansions()
-    except DatabaseError:
-        logger.exception("the worker's beat could not be written; it is tried again")
+        if follow:
+            beat.follow_forgotten()
+    except Exception:  # a database, a queue or a disk that is away must not end the worker
+        logger.exception("the worker's beat failed; it is tried again")
 
 
 def _kill(group: int) -> None:

@@ -4,7 +4,7 @@ import pytest
 from django.db import DatabaseError, connection
 from django.test import Client
 
-from labeling import runs
+from labeling import beat
 
 
 def test_a_process_that_answers_is_healthy() -> None:
@@ -14,7 +14,7 @@ def test_a_process_that_answers_is_healthy() -> None:
 
 
 def test_a_site_with_all_its_parts_is_ready(db: None) -> None:
-    runs.beat("here:1")
+    beat.beat("here:1")
     answer = Client().get("/readyz")
     checks = {"database": True, "migrations": True, "worker": True, "model": True}
     assert (answer.status_code, answer.json()) == (200, {"status": "ok", "checks": checks})
@@ -31,13 +31,13 @@ def test_without_a_worker_it_is_not_ready(db: None) -> None:
 
 
 def test_without_a_model_it_is_not_ready(db: None, settings: object) -> None:
-    runs.beat("here:1")
+    beat.beat("here:1")
     settings.CLIP_MODEL = "/nowhere"
     assert failed_checks() == {"model"}
 
 
 def test_with_a_migration_to_come_it_is_not_ready(db: None) -> None:
-    runs.beat("here:1")
+    beat.beat("here:1")
     with connection.cursor() as cursor:
         cursor.execute("DELETE FROM django_migrations WHERE app = 'labeling'")
     assert failed_checks() == {"migrations"}

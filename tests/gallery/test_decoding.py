@@ -48,9 +48,9 @@ def is_upright(image: PIL.Image.Image) -> bool:
 @pytest.mark.parametrize("format", FORMATS)
 def test_every_format_is_read(format: str) -> None:
     content = saved(corners(), format)
-    header = decoding.open_checked(io.BytesIO(content))
-    assert (header.format, decoding.upright_size(header)) == (format, (80, 48))
-    assert is_upright(decoding.rgb(io.BytesIO(content), side=24))
+    read = decoding.read(io.BytesIO(content), side=24)
+    assert (read.format, read.width, read.height) == (format, 80, 48)
+    assert is_upright(read.rgb)
 
 
 # How an upright picture has to be laid down so that the orientation turns it back.

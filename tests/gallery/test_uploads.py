@@ -3,8 +3,10 @@
 import errno
 import io
 import os
+import random
 import zipfile
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import PIL.Image
@@ -12,6 +14,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
+from django.utils import timezone
 from django_q.models import OrmQ
 
 from gallery import tasks, uploads
@@ -346,6 +349,92 @@ def test_an_entry_is_read_no_further_than_a_file_may_be(
     upload = uploads.add_images(project, owner, [bomb])
     assert outcomes(upload) == [("bomb.png", "refused"), ("fits.png", "added")]
     assert upload.entries.first().reason == "Too large: more than 1 MB."
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning:PIL")
+def test_no_cut_and_no_flipped_byte_of_any_format_stops_the_others(project: Project, owner: User) -> None:
+    """An error that is no refusal would take the rest of its request, or of its ZIP, with it."""
+    rng, files = random.Random(5), []
+    noise = PIL.Image.frombytes("RGB", (48, 40), rng.randbytes(48 * 40 * 3))
+    for format in ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF"):
+        out = io.BytesIO()
+        noise.save(out, format)
+        content = out.getvalue()
+        for _ in range(25):
+            broken = bytearray(content[: rng.randrange(1, len(content))])
+            files.append(ContentFile(bytes(broken), f"cut {len(files)}.{format}"))
+            broken = bytearray(content)
+            broken[rng.randrange(len(broken))] ^= 1 << rng.randrange(8)
+            files.append(ContentFile(bytes(broken), f"flipped {len(files)}.{format}"))
+    upload = uploads.add_images(project, owner, [*files, ContentFile(picture("red"), "last.png")])
+    assert upload.entries.count() == len(files) + 1
+    assert upload.entries.last().outcome == "added"
+    assert upload.entries.filter(outcome="refused").count() > len(files) / 3
+
+
+def test_what_came_in_before_the_disk_was_full_is_labelled(
+    project: Project,
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: OnCommit,
+) -> None:
+    store, stored = uploads._store, []
+
+    def until_full(*args: object) -> None:
+        stored.append(args)
+        if len(stored) > 3:  # the first picture is three files
+            raise OSError(errno.ENOSPC, "No space left on device")
+        store(*args)
+
+    monkeypatch.setattr(uploads, "_store", until_full)
+    files = [ContentFile(picture(colour), f"{colour}.png") for colour in ("red", "blue")]
+    with django_capture_on_commit_callbacks(execute=True), pytest.raises(uploads.StorageFull):
+        uploads.add_images(project, owner, files)
+    assert project.images.count() == 1
+    assert [(task.func(), task.args()) for task in OrmQ.objects.all()] == [
+        ("labeling.tasks.embed_project", (project.pk,))
+    ]
+
+
+def test_a_queue_that_is_away_hinders_no_upload(
+    project: Project,
+    owner: User,
+    monkeypatch: pytest.MonkeyPatch,
+    django_capture_on_commit_callbacks: OnCommit,
+) -> None:
+    def away(*_: object) -> None:
+        raise ConnectionError("the queue is away")
+
+    monkeypatch.setattr(uploads, "async_task", away)
+    with django_capture_on_commit_callbacks(execute=True):
+        uploads.add_images(project, owner, [ContentFile(picture(), "red.png")])
+    assert project.images.count() == 1
+
+
+def test_an_upload_whose_zip_never_came_in_whole_is_closed(project: Project, owner: User) -> None:
+    long_ago = timezone.now() - timedelta(hours=1)
+    upload = Upload.objects.create(
+        project=project, uploaded_by=owner, state=Upload.State.OPEN, total=40, beat_at=long_ago
+    )
+    just_now = Upload.objects.create(
+        project=project, uploaded_by=owner, state=Upload.State.OPEN, total=40, beat_at=timezone.now()
+    )
+    uploads.resume_expansions()
+    upload.refresh_from_db()
+    just_now.refresh_from_db()
+    assert upload.state == Upload.State.FAILED and "Send it again" in upload.error
+    assert just_now.state == Upload.State.OPEN
+
+
+def test_an_image_and_its_entry_come_together_or_not_at_all(
+    project: Project, owner: User, monkeypatch: pytest.MonkeyPatch, settings: object
+) -> None:
+    """Else a ZIP that is gone on from would call its own picture a duplicate."""
+    upload = uploads.add_images(project, owner, [packed(*pictures(40))])
+    monkeypatch.setattr(uploads, "_next_position", lambda upload: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        uploads.add_images(project, owner, [ContentFile(picture(), "red.png")], upload)
+    assert not project.images.exists() and [path for path in stored(settings) if "/images/" in path] == []
 
 
 def test_a_damaged_entry_does_not_stop_the_others(project: Project, owner: User) -> None:

@@ -15,7 +15,7 @@ from pytest_django import DjangoAssertNumQueries
 
 from gallery import uploads
 from gallery.models import Image, Membership, Project
-from labeling import clip, label_sets, review, runs, work
+from labeling import beat, clip, label_sets, review, runs, work
 from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, Embedding, Label, LabelSet, Match, Review, ScoringRun
 from labeling.review import Decision, Verdict
@@ -223,7 +223,7 @@ def test_a_run_is_started_watched_and_cancelled(owner: User, scored: LabelSet, l
     waiting = client.get(url).json()
     assert (waiting["state"], waiting["total"], waiting["done"], waiting["percent"]) == ("queued", 4, 0, 0)
     assert waiting["worker_online"] is False
-    runs.beat("here:1")
+    beat.beat("here:1")
     work.until_none_is_left()
     done = client.get(url).json()
     assert (

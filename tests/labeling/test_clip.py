@@ -96,6 +96,19 @@ def test_rows_are_what_transformers_gives(folder: Path) -> None:
         assert_same(engine.embed_texts([text]), model.get_text_features(**read).pooler_output)
 
 
+@pytest.mark.parametrize("size", [(900, 60), (60, 900)])
+def test_of_a_strip_only_the_middle_is_given_to_the_processor(folder: Path, size: tuple[int, int]) -> None:
+    """What CLIP would enlarge before it cuts: of 16,384 × 1 pixels, eight gigabytes."""
+    engine = loaded(folder)
+    strip = PIL.Image.effect_noise(size, 90).convert("RGB")
+    seen = engine.processor.image_processor(strip, return_tensors="pt")
+    [expected] = engine.model.get_image_features(**seen).pooler_output.detach().numpy()
+    [row] = engine.embed_images([strip])
+    assert row @ expected / np.linalg.norm(expected) > 0.999, "and the row is the same"
+    if engine.processor.image_processor.do_center_crop:
+        assert sorted(engine._middle(strip).size) == [60, 480]
+
+
 def assert_same(row: np.ndarray, expected: torch.Tensor) -> None:
     expected = torch.nn.functional.normalize(expected.detach()).numpy()
     np.testing.assert_allclose(row, expected, atol=1e-5)

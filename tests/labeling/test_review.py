@@ -207,6 +207,29 @@ def test_only_a_reviewer_undoes_for_others(animals: LabelSet, owner: User, colle
     assert answer(animals, 0) is None
 
 
+def test_undo_passes_over_what_somebody_decided_since(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    first, second = image(animals, 0).pk, image(animals, 1).pk
+    mine = decide(animals, owner, [Decision(first, Verdict.NONE)])
+    decide(animals, owner, [Decision(second, Verdict.NONE)])
+    decide(animals, colleague, [Decision(second, Verdict.ACCEPTED)])
+    assert last_batch(animals, owner) == mine
+    assert undo(animals, owner, "labeler", mine).images == [first]
+    assert last_batch(animals, owner) is None
+
+
+def test_a_skip_of_somebody_else_does_not_hinder_an_undo(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    mine = decide(animals, owner, [Decision(image(animals, 0).pk, Verdict.NONE)])
+    decide(animals, colleague, [Decision(image(animals, 0).pk, Verdict.SKIPPED)])
+    assert last_batch(animals, owner) == mine
+    undone = undo(animals, owner, "labeler", mine)
+    assert (undone.images, undone.kept) == ([image(animals, 0).pk], [])
+    assert not Annotation.objects.exists()
+
+
 def test_the_last_batch_is_ones_own(animals: LabelSet, owner: User, colleague: User) -> None:
     mine = say(animals, owner, 0, "accepted")
     say(animals, colleague, 1, "accepted")

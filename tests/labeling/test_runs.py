@@ -1,16 +1,19 @@
 """The run's state machine, on real rows, with the real model where pictures are scored."""
 
 import random
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import timedelta
 
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 from gallery.models import Image, Project
-from labeling import clip, embeddings, label_sets, runs, work
+from labeling import beat, clip, embeddings, label_sets, runs, work
 from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
 from labeling.review import Decision, decide
@@ -192,11 +195,11 @@ def test_a_chunk_delivered_again_when_it_is_done_changes_nothing(label_set: Labe
 def test_a_chunk_of_a_dead_process_is_free_at_once(label_set: LabelSet) -> None:
     queued_run(label_set)
     chunk = runs.claim()
-    runs.free_dead_chunks()
+    beat.free_dead_chunks()
     assert runs.claim() is None, "this process lives, so its chunk is held"
     host, _, nonce = chunk.token.split(":")
     ScoringChunk.objects.filter(pk=chunk.pk).update(token=f"{host}:4194305:{nonce}")
-    runs.free_dead_chunks()
+    beat.free_dead_chunks()
     assert runs.claim().pk == chunk.pk
 
 
@@ -275,6 +278,128 @@ def test_a_site_that_is_stopped_puts_its_chunk_down_and_goes_on_later(
     assert label_set.runs.get().state == RunState.DONE and Match.objects.count() == 4
 
 
+def test_an_error_that_stays_is_told_and_not_called_a_death(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(runs, "write", full)
+    run = label_set.runs.get()
+    for _ in range(30):
+        work.until_none_is_left()
+        assert runs.claim() is None, "after the second try it rests for a while"
+        ScoringChunk.objects.update(queued_at=timezone.now())
+    failed = run.image_attempts.filter(failed=True)
+    assert failed.count() == 4
+    assert "No space left on device" in failed.first().reason and "died" not in failed.first().reason
+
+
+def test_a_run_whose_preparation_kills_its_worker_fails_and_holds_nobody_up(
+    label_set: LabelSet, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def dies() -> None:
+        raise Killed
+
+    monkeypatch.setattr(clip, "engine", dies)
+    for _ in range(runs.DEATHS_WITH_NO_SUSPECT):
+        with pytest.raises(Killed):
+            work.until_none_is_left()
+    work.until_none_is_left()
+    run = label_set.runs.get()
+    assert run.state == RunState.FAILED and "died 5 times while it loaded the model" in run.error
+
+
+def test_many_prompts_are_embedded_in_several_tasks(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(work, "TEXTS_AT_ONCE", 1)
+    engine, run = clip.engine(), label_set.runs.get()
+    engine._known_texts.clear()
+    embed = engine.embed_texts
+    monkeypatch.setattr(engine, "embed_texts", lambda texts: time.sleep(0.02) or embed(texts))
+    work.prepare(run, until=time.monotonic() + 0.03)
+    run.refresh_from_db()
+    assert (run.state, run.attempts) == (RunState.QUEUED, 0), "it got on, and no attempt failed"
+    assert 0 < len(engine._known_texts) < 4
+    work.prepare(run)
+    run.refresh_from_db()
+    assert run.state == RunState.RUNNING
+
+
+def test_an_older_run_is_not_retried(scored: LabelSet, owner: User) -> None:
+    old = scored.runs.get()
+    ImageAttempt.objects.create(run=old, image=scored.images().first(), failed=True)
+    label_sets.change(scored, owner, templates=["a drawing of a {label}."])
+    work.until_none_is_left()
+    assert not runs.retry_failed(old)
+    old.refresh_from_db()
+    assert old.state == RunState.DONE and not Match.objects.filter(run=old).exists()
+
+
+def test_images_whose_ring_was_lost_are_come_to(scored: LabelSet, add: Callable) -> None:
+    add(("late.png", picture("purple")))
+    work.until_none_is_left()
+    assert Match.objects.count() == 4, "nobody has told the run"
+    beat.follow_forgotten()
+    work.until_none_is_left()
+    assert Match.objects.count() == 5
+
+
+def test_a_first_image_whose_ring_was_lost_is_embedded(project: Project, drawn: list[Image]) -> None:
+    beat.follow_forgotten()
+    work.until_none_is_left()
+    assert Embedding.objects.count() == 4
+
+
+def test_a_run_whose_worker_died_right_before_its_end_is_ended(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.until_none_is_left()
+    ScoringRun.objects.update(state=RunState.RUNNING, finished_at=None)
+    beat.follow_forgotten()
+    run = label_set.runs.get()
+    assert run.state == RunState.DONE and run.finished_at
+
+
+def test_what_was_cancelled_or_is_whole_is_left_alone(scored: LabelSet, add: Callable) -> None:
+    beat.follow_forgotten()
+    assert ScoringRun.objects.count() == 1 and ScoringChunk.objects.count() == 1
+    add(("late.png", picture("purple")))
+    scored.runs.update(state=RunState.CANCELLED)
+    beat.follow_forgotten()
+    assert ScoringRun.objects.count() == 1 and ScoringChunk.objects.count() == 1
+
+
+def test_another_model_that_was_fetched_under_way_writes_nothing_for_this_one(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = queued_run(label_set)
+    chunk = runs.claim()
+    engine = clip.engine()
+    other = replace(engine.folder, revision="newer")
+    monkeypatch.setattr(engine, "folder", other)
+    work.work_on(chunk)
+    assert not Embedding.objects.exists() and not Match.objects.exists()
+    run.refresh_from_db()
+    assert run.state == RunState.CANCELLED and label_set.runs.first().state == RunState.QUEUED
+
+
+def test_another_name_alone_starts_no_run(scored: LabelSet, owner: User) -> None:
+    scored.runs.update(model="other@1")
+    label_sets.change(scored, owner, name="Forms")
+    assert scored.runs.count() == 1
+
+
+def test_prompts_are_bounded_as_a_whole(scored: LabelSet, owner: User) -> None:
+    labels = [LabelSpec(f"label {n}") for n in range(101)]
+    with pytest.raises(ValidationError, match="10,100 prompts"):
+        label_sets.change(scored, owner, labels=labels, templates=[f"{n} {{label}}" for n in range(100)])
+
+
 def test_cancel_stops_a_run_and_its_worker_writes_nothing_more(label_set: LabelSet) -> None:
     run = queued_run(label_set)
     chunk = runs.claim()
@@ -340,26 +465,26 @@ def test_the_bell_rings_for_waiting_work_only(
     rung = []
     monkeypatch.setattr(runs, "async_task", lambda name, *_: rung.append(name))
     with django_capture_on_commit_callbacks(execute=True):
-        runs.ring_for_waiting()
+        beat.ring_for_waiting()
     assert rung == ["labeling.tasks.score"]
     queued_run(label_set)
     chunk = runs.claim()
     with django_capture_on_commit_callbacks(execute=True):
-        runs.ring_for_waiting()
+        beat.ring_for_waiting()
     assert len(rung) == 1, "somebody is at it"
     expire(chunk)
     with django_capture_on_commit_callbacks(execute=True):
-        runs.ring_for_waiting()
+        beat.ring_for_waiting()
     assert len(rung) == 2
 
 
 @pytest.mark.django_db
 def test_a_worker_is_online_for_thirty_seconds_after_its_beat() -> None:
-    assert not runs.worker_is_online()
-    runs.beat("here:1")
-    assert runs.worker_is_online()
-    runs.WorkerBeat.objects.update(at=timezone.now() - timedelta(seconds=31))
-    assert not runs.worker_is_online()
+    assert not beat.worker_is_online()
+    beat.beat("here:1")
+    assert beat.worker_is_online()
+    beat.WorkerBeat.objects.update(at=timezone.now() - timedelta(seconds=31))
+    assert not beat.worker_is_online()
 
 
 def test_states_of_chunks_and_runs_are_what_the_api_says() -> None:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gallery.models import Image, Project, Upload
-from labeling import clip, runs, work
+from labeling import beat, clip, runs, work
 from labeling.forms import from_line, to_line
 from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, ImageAttempt, Label, LabelSet, Review, ScoringRun
@@ -318,7 +318,7 @@ def strip(client: Client, label_set: LabelSet, seen: str = "") -> object:
 def settled(animals: LabelSet, monkeypatch: pytest.MonkeyPatch) -> LabelSet:
     """The same label set, with a worker online and the model that it was scored with."""
     monkeypatch.setattr(runs, "is_outdated", lambda run: False)
-    runs.beat("here:1")
+    beat.beat("here:1")
     return animals
 
 
@@ -356,11 +356,11 @@ def test_the_grid_is_told_when_images_changed_and_only_then(settled: LabelSet, c
 
 
 def test_work_that_waits_for_a_worker_says_so(settled: LabelSet, client: Client) -> None:
-    runs.WorkerBeat.objects.update(at=timezone.now() - timedelta(seconds=31))
+    beat.WorkerBeat.objects.update(at=timezone.now() - timedelta(seconds=31))
     assert "offline" not in text(strip(client, settled)), "nothing waits for one"
     settled.runs.update(state="queued")
     assert "The worker is offline" in text(strip(client, settled))
-    runs.beat("here:1")
+    beat.beat("here:1")
     assert "offline" not in text(strip(client, settled))
 
 
@@ -552,7 +552,7 @@ def test_undo_says_what_stays(animals: LabelSet, client: Client, member: Callabl
     response = client.post(address("undo", animals), follow=True)
     assert messages(response) == ["Undone for image 00001.jpg; 1 stays: somebody decided later."]
     response = client.post(address("undo", animals), follow=True)
-    assert messages(response) == ["Nothing was undone; 1 stays: somebody decided later."]
+    assert messages(response) == ["There is nothing to undo."]
 
 
 def test_nothing_to_undo_is_no_error(animals: LabelSet, client: Client) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from labeling import worker
 from tests.live import Site, free_port, wait_for
 
 MATCHES = "SELECT count(*) FROM labeling_match"
@@ -95,15 +96,26 @@ def test_a_stopped_worker_leaves_nothing_behind(site: Site) -> None:
     assert site.value("SELECT max(attempts) FROM labeling_scoringchunk") <= 1, "nothing was cut off"
 
 
-def test_a_killed_supervisor_leaves_no_second_cluster(site: Site) -> None:
+@pytest.mark.parametrize("main_too", [False, True])
+def test_a_killed_supervisor_leaves_no_second_cluster(site: Site, main_too: bool) -> None:
     site.manage("migrate", "-v0")
     first = site.start("worker")
     wait_for(lambda: len(cluster_of(site)) >= 5, 30, "the cluster did not come up")
     orphans = {process.pid for process in cluster_of(site)}
     first.kill()
+    if main_too:
+        os.kill(min(orphans), signal.SIGKILL)
     first.wait()
     site.start("worker")
     wait_for(lambda: not orphans & set(psutil.pids()), 30, "the orphans live on")
+
+
+def test_no_error_of_its_beat_ends_a_supervisor(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise ConnectionError("the queue is away")
+
+    monkeypatch.setattr(worker.beat, "beat", away)
+    worker._beat(follow=True)
 
 
 def test_one_supervisor_for_each_data_dir(site: Site) -> None:

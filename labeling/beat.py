@@ -1,0 +1,65 @@
+"""What a worker sees to at every beat, beside its work: say that it lives, and come to what was lost."""
+
+import platform
+from datetime import timedelta
+
+import psutil
+from django.db.models import Exists, OuterRef, Q
+from django.utils import timezone
+
+from gallery.models import Image, Project
+from labeling import runs
+from labeling.models import ScoringChunk, ScoringRun, WorkerBeat
+from labeling.runs import OPEN, ChunkState, RunState
+
+WORKER_SILENT = timedelta(seconds=30)
+
+
+def free_dead_chunks() -> None:
+    """Let go of chunks whose process on this machine is dead, before their lease ends."""
+    held = ScoringChunk.objects.filter(state=ChunkState.RUNNING, token__startswith=f"{platform.node()}:")
+    for chunk in held:
+        if not psutil.pid_exists(int(chunk.token.rsplit(":", 2)[1])):
+            ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(leased_until=timezone.now())
+
+
+def ring_for_waiting() -> None:
+    """Ring where work waits and nobody is at it: a ring may have been lost with its worker."""
+    waiting = ScoringRun.objects.filter(
+        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, chunks__state__in=OPEN)
+    )
+    at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
+    if waiting.exists() and not at_work.exists():
+        runs.ring()
+
+
+def follow_forgotten() -> None:
+    """Come to images and runs whose ring was lost: killed with its worker, or never rung."""
+    for run in ScoringRun.objects.filter(state=RunState.RUNNING).exclude(chunks__state__in=OPEN):
+        runs.finish_run(run)
+    for project in Project.objects.filter(Exists(Image.objects.filter(project=OuterRef("pk")))):
+        if any(map(_lacks_images, _newest_runs(project))):
+            runs.follow(project)
+
+
+def _newest_runs(project: Project) -> list[ScoringRun | None]:
+    newest_first = project.runs.defer("label_vectors")
+    label_sets = project.label_sets.filter(labels__isnull=False).distinct()
+    return [newest_first.filter(label_set=label_set).first() for label_set in label_sets or [None]]
+
+
+def _lacks_images(run: ScoringRun | None) -> bool:
+    if run is None:
+        return True
+    reached = runs.progress(run)
+    return run.state == RunState.DONE and reached.done + reached.failed < reached.total
+
+
+def beat(worker: str) -> None:
+    """Say that `worker` is alive."""
+    WorkerBeat.objects.update_or_create(worker=worker, defaults={"at": timezone.now()})
+    WorkerBeat.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
+
+
+def worker_is_online() -> bool:
+    return WorkerBeat.objects.filter(at__gt=timezone.now() - WORKER_SILENT).exists()
