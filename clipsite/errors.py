@@ -5,6 +5,7 @@ from typing import Any
 
 from django.conf import settings
 from django.core.exceptions import (
+    ObjectDoesNotExist,
     RequestDataTooBig,
     SuspiciousOperation,
     TooManyFieldsSent,
@@ -47,8 +48,10 @@ def _as_drf(error: Exception) -> Exception:
             return Refused(413, f"Too many files: at most {settings.DATA_UPLOAD_MAX_NUMBER_FILES} a request.")
         case RequestDataTooBig() | TooManyFieldsSent():
             return Refused(413, "The request is too large.")
-        case SuspiciousOperation():
+        case SuspiciousOperation() | UnicodeError():
             return exceptions.ParseError("The request can't be read.")
+        case ObjectDoesNotExist():  # it was there when the request came in
+            return exceptions.NotFound("It was deleted in the meantime.")
         case StorageFull():
             return Refused(507, str(error))
         case OSError(errno=number) if number in NO_SPACE:

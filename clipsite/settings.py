@@ -2,8 +2,10 @@
 
 import os
 import secrets
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import Any
 
 import environ
@@ -40,11 +42,12 @@ def private_folder(path: Path) -> Path:
 
 def generated_secret(path: Path) -> str:
     """The secret of a site that only this machine reaches, made once and readable by its owner alone."""
-    try:
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+    if not path.exists():
+        # Whole or not at all, and where two processes make one, the first one's.
+        with NamedTemporaryFile("w", dir=path.parent) as file, suppress(FileExistsError):
             file.write(secrets.token_urlsafe(64))
-    except FileExistsError:
-        pass
+            file.flush()
+            os.link(file.name, path)
     return path.read_text().strip()
 
 
@@ -58,7 +61,11 @@ PORT = env.int("PORT", default=8000)
 ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOCAL_HOSTS)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC = any(host not in LOCAL_HOSTS for host in ALLOWED_HOSTS)
-HTTPS = any(origin.startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
+HTTPS = any(origin.lower().startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
+if DEBUG and PUBLIC:
+    raise ImproperlyConfigured(
+        "DEBUG shows the inside of the site: ALLOWED_HOSTS must not open it to others."
+    )
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
 if PUBLIC and len(SECRET_KEY) < 50:
@@ -217,6 +224,8 @@ ACCOUNT_LOGIN_METHODS = {"username"}
 ACCOUNT_SIGNUP_FIELDS = ["username*", "email", "password1*", "password2*"]
 ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
+# Behind a TLS proxy everybody would share its address: failed log-ins are counted by the one that it names.
+ALLAUTH_TRUSTED_PROXY_COUNT = 1 if HTTPS else 0
 ACCOUNT_RATE_LIMITS = {"login_failed": "10/5m/ip,10/5m/key"}
 # Mail is needed for password resets alone; without EMAIL_URL it is printed on the terminal.
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
@@ -229,7 +238,7 @@ REST_FRAMEWORK = {
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
     "DEFAULT_PARSER_CLASSES": ["gallery.rest.CappedJSONParser"],
-    "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
+    "DEFAULT_RENDERER_CLASSES": ["gallery.rest.JSON"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "gallery.rest.AlwaysJSON",
     "DEFAULT_PAGINATION_CLASS": "gallery.rest.CursorPages",
     "DEFAULT_FILTER_BACKENDS": ["django_filters.rest_framework.DjangoFilterBackend"],

@@ -5,6 +5,7 @@ from typing import Any, TypeVar
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser
 from django.core.exceptions import PermissionDenied
 from django.db import models
+from django.http import Http404
 from django.shortcuts import get_object_or_404
 
 User = AbstractBaseUser | AnonymousUser
@@ -39,7 +40,10 @@ def fetch(rows: models.QuerySet[Row], user: User, action: str, **lookup: Any) ->
     Raises Http404 where the user is no member of its project or no such row exists, and PermissionDenied
     where the user is a member whose role lacks `action`.
     """
-    row = get_object_or_404(rows.for_user(user), **lookup)
+    try:
+        row = get_object_or_404(rows.for_user(user), **lookup)
+    except OverflowError as error:  # an id that no database could hold
+        raise Http404 from error
     if action not in allowed(row.role):
         raise PermissionDenied(
             f"Your role in this project ({row.role}) lacks “{action}”. Ask an owner for it."

@@ -99,9 +99,8 @@ class ProjectDetail(GenericAPIView):
         """Change its name or description."""
         project = access.fetch(Project.objects, request.user, "edit project", slug=slug)
         serializer = ProjectSerializer(project, data=request.data, partial=True)
-        checked(serializer)
-        serializer.save()
-        return Response(serializer.data)
+        asked = {"name": project.name, "description": project.description} | checked(serializer)
+        return Response(ProjectSerializer(projects.change(project, **asked)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, slug: str) -> Response:

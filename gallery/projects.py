@@ -7,6 +7,16 @@ from gallery.models import Membership, Project, free_slug
 
 
 @transaction.atomic
+def change(project: Project, name: str, description: str) -> Project:
+    """Raises ValidationError, and Project.DoesNotExist where it is deleted by now."""
+    Project.objects.select_for_update().get(pk=project.pk)
+    project.name, project.description = name.strip(), description
+    project.full_clean()
+    project.save()
+    return project
+
+
+@transaction.atomic
 def create(user: User, name: str, description: str = "") -> Project:
     """Make a project that `user` owns. Raises ValidationError."""
     project = Project(name=name.strip(), slug=free_slug(name), description=description)

@@ -10,7 +10,7 @@ from rest_framework.exceptions import APIException, NotAcceptable, NotFound, Par
 from rest_framework.negotiation import DefaultContentNegotiation
 from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
-from rest_framework.renderers import BaseRenderer
+from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
@@ -37,7 +37,7 @@ class CursorPages(CursorPagination):
             back, key = self._cursor(request)
             order = [_flipped(field) for field in self.ordering] if back else self.ordering
             rows = list(queryset.filter(_beyond(order, key)).order_by(*order)[: size + 1])
-        except (ValueError, TypeError, OverflowError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError) as error:
             raise NotFound(self.invalid_cursor_message) from error
         self.page, more, came = rows[:size], len(rows) > size, bool(key)
         if back:
@@ -99,6 +99,17 @@ class CappedJSONParser(JSONParser):
 
     def limit(self) -> int:
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+
+
+class JSON(JSONRenderer):
+    """Says back also what is no text, half of a surrogate pair: as an escape."""
+
+    def render(self, data: Any, *args: Any, **kwargs: Any) -> bytes:
+        try:
+            return super().render(data, *args, **kwargs)
+        except UnicodeEncodeError:
+            self.ensure_ascii = True
+            return super().render(data, *args, **kwargs)
 
 
 class AlwaysJSON(DefaultContentNegotiation):

@@ -38,6 +38,7 @@ class MemberSerializer(serializers.ModelSerializer):
     class Meta:
         model = Membership
         fields = ["id", "username", "role"]
+        extra_kwargs = {"role": {"required": True}}
 
 
 class RoleSerializer(serializers.ModelSerializer):

@@ -32,6 +32,8 @@ THUMBNAIL_SIDE = 320
 PREVIEW_SIDE = 1280
 # A ZIP of at most this many entries is unpacked while its sender waits; a larger one by a task.
 ZIP_AT_ONCE = 32
+# What an entry of a ZIP takes in its directory, with a long name.
+ENTRY_BYTES = 400
 # Between two entries no live expansion is silent for longer, and no ZIP takes longer to be saved.
 EXPANSION_LEASE, ARRIVAL_LEASE = timedelta(minutes=2), timedelta(minutes=30)
 ZIP_NOT_SAVED = "The disk is full: the ZIP was not saved. Free some space, then send it again."
@@ -278,8 +280,15 @@ def _pictures_in(file: File) -> list[zipfile.ZipInfo]:
     if file.size > settings.UPLOAD_MAX_ZIP_BYTES:
         raise BadPicture(f"Too large: a ZIP may have {settings.UPLOAD_MAX_ZIP_BYTES // 1024**3} GB at most.")
     try:
+        end = zipfile._EndRecData(file)
+        # Before it is read: each entry of the directory becomes an object, and what it says of their number
+        # can be a lie.
+        if end and end[zipfile._ECD_SIZE] > settings.UPLOAD_MAX_ZIP_ENTRIES * ENTRY_BYTES:
+            raise BadPicture(f"Too many: a ZIP may have {settings.UPLOAD_MAX_ZIP_ENTRIES:,} entries at most.")
         with zipfile.ZipFile(file) as archive:
             infos = archive.infolist()
+    except BadPicture:
+        raise
     except Exception as error:
         raise BadPicture("Broken: the ZIP can't be read to its end.") from error
     if len(infos) > settings.UPLOAD_MAX_ZIP_ENTRIES:

@@ -15,7 +15,8 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from knox.models import AuthToken
 
 from gallery import access, media, reports, uploads
-from gallery import members as door
+from gallery import members as members_door
+from gallery import projects as projects_door
 from gallery.access import ACTIONS, allowed
 from gallery.forms import (
     ROLE_WORDS,
@@ -69,7 +70,7 @@ def project_settings(request: HttpRequest, slug: str) -> HttpResponse:
     project = access.fetch(Project.objects, request.user, "edit project", slug=slug)
     form = ProjectForm(_sent(request), instance=project)
     if request.method == "POST" and form.is_valid():
-        form.save()
+        projects_door.change(project, **form.cleaned_data)
         messages.success(request, "Saved.")
         return redirect("project_settings", slug)
     return _settings_page(request, project, form, DeleteProjectForm(project))
@@ -110,7 +111,7 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
     form = MemberForm(_sent(request))
     if request.method == "POST" and form.is_valid():
         try:
-            added = door.add(project, form.cleaned_data["username"], form.cleaned_data["role"])
+            added = members_door.add(project, form.cleaned_data["username"], form.cleaned_data["role"])
         except ValidationError as error:
             form.add_error(None, error)
         else:
@@ -137,10 +138,10 @@ def member(request: HttpRequest, pk: int) -> HttpResponse:
     membership = project.memberships.select_related("user").get(pk=pk)
     try:
         if "remove" in request.POST:
-            door.remove(membership)
+            members_door.remove(membership)
             said = f"You left “{project.name}”." if leaves else f"{membership.user} is no member any more."
         else:
-            door.change_role(membership, request.POST.get("role", ""))
+            members_door.change_role(membership, request.POST.get("role", ""))
             said = f"{membership.user} is {membership.get_role_display().lower()} now."
     except ValidationError as error:
         messages.error(request, " ".join(error.messages))

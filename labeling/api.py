@@ -1,6 +1,5 @@
 """API v1 of label sets, runs, matches and reviews. Changes go through the doors, as on the pages."""
 
-import binascii
 import re
 from base64 import b64decode
 from typing import Any, ClassVar
@@ -289,9 +288,10 @@ class BestMatch(APIView):
         asked = serializer.validated_data
         try:
             content = b64decode(re.sub(r"^data:[^,]*,|\s", "", asked["image_base64"]), validate=True)
-            best = best_match.best_match(content, [asked["text_input1"], asked["text_input2"]])
-        except binascii.Error:
+        except ValueError:
             return Response({"error": "image_base64 is no base64."}, status=400)
+        try:
+            best = best_match.best_match(content, [asked["text_input1"], asked["text_input2"]])
         except BadPicture as problem:
             return Response({"error": str(problem)}, status=400)
         return Response({"best_match": best})

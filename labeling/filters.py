@@ -5,10 +5,12 @@ from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import django_filters
+from django import forms
 from django.db.models import Count, QuerySet
 from django.http import QueryDict
 
 from gallery.models import Image
+from gallery.serializers import BIGGEST_ID
 from labeling import ordering
 from labeling.models import STATUSES, UNREVIEWED, Annotation, Label, LabelSet
 from labeling.ordering import Key
@@ -23,10 +25,18 @@ ORDERINGS = [
 ]
 
 
+class IdFilter(django_filters.NumberFilter):
+    # Not the decimal that a number is by default: of `-1e7000000` that makes an integer, which takes minutes.
+    field_class = forms.IntegerField
+
+    def get_max_validator(self) -> None:
+        return None
+
+
 class ImageFilter(django_filters.FilterSet):
     """Of `label_set.images()`: those with this label (settled, or else suggested), status and certainty."""
 
-    label = django_filters.NumberFilter(field_name="label_id", label="A label's id", decimal_places=0)
+    label = IdFilter(field_name="label_id", label="A label's id", min_value=1, max_value=BIGGEST_ID)
     status = django_filters.ChoiceFilter(choices=STATUSES)
     probability__lt = django_filters.NumberFilter(field_name="probability", lookup_expr="lt")
     probability__gt = django_filters.NumberFilter(field_name="probability", lookup_expr="gt")
@@ -93,7 +103,7 @@ class Selection:
         self.images = self.filterset.qs
         chosen = self.filterset.form.cleaned_data
         self.status: str | None = chosen.get("status") or None
-        self.label: int | None = int(chosen["label"]) if chosen.get("label") is not None else None
+        self.label: int | None = chosen.get("label")
         self.ordering: str = chosen.get("ordering") or "-id"
         self.counts = Counts(label_set)
 

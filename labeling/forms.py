@@ -56,7 +56,7 @@ class LabelSetForm(forms.Form):
         ),
     )
     # Shown only where a label that images were given would get another name.
-    rename = forms.BooleanField(required=False, widget=forms.HiddenInput)
+    rename = forms.BooleanField(required=False, label="Yes, rename", widget=forms.HiddenInput)
 
     def __init__(self, *args: Any, label_set: LabelSet | None = None, **kwargs: Any) -> None:
         self.label_set = label_set
@@ -76,7 +76,7 @@ class LabelSetForm(forms.Form):
     def clean(self) -> None:
         self.renamed = self._given_and_renamed()
         if self.renamed and not self.cleaned_data.get("rename"):
-            self.fields["rename"] = forms.BooleanField(required=False, label="Yes, rename")
+            self.fields["rename"].widget = forms.CheckboxInput()
             words = "; ".join(
                 f"“{old}” becomes “{new}” on {count:,} image{'' if count == 1 else 's'} that it was given to"
                 for old, new, count in self.renamed

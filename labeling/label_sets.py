@@ -48,10 +48,14 @@ def change(
     labels: Sequence[LabelSpec] | None = None,
     templates: Sequence[str] | None = None,
 ) -> LabelSet:
-    """Change what is given, and score again where that changes what CLIP is asked. Raises ValidationError.
+    """Change what is given, and score again where that changes what CLIP is asked.
+
+    Raises ValidationError, and LabelSet.DoesNotExist where it is deleted by now.
 
     People's decisions stay: a label that an image was given can be renamed, not removed.
     """
+    # Held until the end; where somebody has deleted it in the meantime, it does not come back.
+    LabelSet.objects.select_for_update().get(pk=label_set.pk)
     if name is not None:
         label_set.name = name
     if templates is not None:
@@ -82,7 +86,7 @@ def delete(label_set: LabelSet, role: str) -> None:
 
 
 def _templates(templates: Sequence[str] | None) -> list[str]:
-    templates = [template.strip() for template in templates or [] if template.strip()] or default_templates()
+    templates = _texts(templates or []) or default_templates()
     for template in templates:
         if "{label}" not in template:
             raise ValidationError(
@@ -116,6 +120,8 @@ def _write_labels(label_set: LabelSet, specs: Sequence[LabelSpec]) -> None:
 
 
 def _texts(texts: Sequence[str]) -> list[str]:
+    if not isinstance(texts, list | tuple) or not all(isinstance(text, str) for text in texts):
+        raise ValidationError("Prompts and templates are lists of texts.")
     return [text.strip() for text in texts if text.strip()]
 
 

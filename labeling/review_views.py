@@ -169,9 +169,17 @@ def _answer(
         response = render(request, "labeling/_reviewed.html", _review(request, label_set, place) | context)
         response["HX-Replace-Url"] = _following_address(label_set, place.image.pk if place else None)
         return response
-    selection = Selection(label_set, QueryDict(urlsplit(request.htmx.current_url or "").query))
+    selection = Selection(label_set, _shown(request))
     more = {"images": images, "selection": selection, "next": go_on}
     return render(request, "labeling/_decided.html", context | more)
+
+
+def _shown(request: HttpRequest) -> QueryDict:
+    """The parameters of the page that a script asks from."""
+    try:
+        return QueryDict(urlsplit(request.htmx.current_url or "").query)
+    except ValueError:  # no address at all
+        return QueryDict()
 
 
 def _following_address(label_set: LabelSet, image_id: int | None) -> str:

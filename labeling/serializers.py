@@ -5,6 +5,7 @@ from rest_framework import serializers
 from gallery.models import Image
 from gallery.serializers import IdField
 from labeling import beat, clip, review, runs
+from labeling.label_sets import MOST_LABELS
 from labeling.models import STATUSES, UNREVIEWED, Label, LabelSet, ScoringRun
 from labeling.runs import RunState
 
@@ -56,7 +57,9 @@ class LabelSetSerializer(serializers.ModelSerializer):
     templates = serializers.ListField(
         child=PromptField(), max_length=100, required=False, help_text="Each with `{label}` in it."
     )
-    labels = LabelSerializer(many=True, help_text="All of them, in order: one that is left out is removed.")
+    labels = LabelSerializer(
+        many=True, max_length=MOST_LABELS, help_text="All of them, in order: one that is left out is removed."
+    )
     run = serializers.SerializerMethodField(help_text="The newest.")
     model = serializers.SerializerMethodField(help_text="What the newest run was made with.")
 
@@ -65,6 +68,12 @@ class LabelSetSerializer(serializers.ModelSerializer):
         fields = ["id", "project", "name", "templates", "labels", "run", "model", "created_at"]
         read_only_fields = ["created_at"]
         extra_kwargs = {"name": {"required": True}}
+
+    def validate_labels(self, labels: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """A change of a label set may leave out any field, of a label none but the optional ones."""
+        if any("name" not in label for label in labels):
+            raise serializers.ValidationError("Each label needs a name, also one that is there.")
+        return labels
 
     def get_run(self, label_set: LabelSet) -> ShortRunSerializer(allow_null=True):
         return {"id": label_set.run_id, "state": label_set.run_state} if label_set.run_id else None

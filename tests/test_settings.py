@@ -68,6 +68,9 @@ def test_closed_by_default(tmp_path: Path) -> None:
     site = settings_under(tmp_path)
     assert site["DEBUG"] == site["SIGNUP_OPEN"] == site["BEST_MATCH_PUBLIC"] == "False"
     assert site["HOST"] == "'127.0.0.1'" and site["PUBLIC"] == "False"
+    assert site["ALLAUTH_TRUSTED_PROXY_COUNT"] == "0", (
+        "who talks to the site itself can't name another address"
+    )
 
 
 def test_in_production_everything_is_https_only(tmp_path: Path) -> None:
@@ -75,6 +78,7 @@ def test_in_production_everything_is_https_only(tmp_path: Path) -> None:
     for name in ("SESSION_COOKIE_SECURE", "CSRF_COOKIE_SECURE", "SECURE_SSL_REDIRECT"):
         assert site[name] == "True", name
     assert int(site["SECURE_HSTS_SECONDS"]) > 0
+    assert site["ALLAUTH_TRUSTED_PROXY_COUNT"] == "1", "log-ins are counted for each client of the proxy"
     assert not (tmp_path / "secret_key").exists(), "none is generated where one is given"
 
 
@@ -94,6 +98,7 @@ def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
     [
         ({"ALLOWED_HOSTS": "clips.example.org"}, "SECRET_KEY must be set to 50 random characters"),
         ({"ALLOWED_HOSTS": "*", "SECRET_KEY": "short"}, "SECRET_KEY must be set to 50 random characters"),
+        ({"ALLOWED_HOSTS": "*", "SECRET_KEY": LONG_SECRET, "DEBUG": "on"}, "DEBUG shows the inside"),
         ({"CLIP_PRECISION": "int8"}, "CLIP_PRECISION is 'int8': it must be auto, fp32 or bf16."),
         ({"PORT": "eighty"}, "PORT can't be read"),
         ({"DATABASE_URL": "somewhere"}, "DATABASE_URL can't be read"),

@@ -1,5 +1,6 @@
 """API v1 of projects, members and images."""
 
+import base64
 import io
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,7 +16,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from gallery import tasks, uploads
+from gallery import decoding, projects, tasks, uploads
 from gallery.access import Role
 from gallery.models import Image, Membership, Project, Upload
 from gallery.uploads import StorageFull
@@ -136,6 +137,21 @@ def test_ten_failed_logins_and_there_is_a_wait(owner: User) -> None:
     assert "Too many failed login attempts" in answer.json()["detail"]
 
 
+def test_behind_a_proxy_failures_are_counted_by_client(owner: User, settings: object) -> None:
+    settings.ALLAUTH_TRUSTED_PROXY_COUNT = 1
+    wrong, right = {"username": "x", "password": "y"}, {"username": "olga", "password": "olga-secret-1"}
+    bad, good = (Client(headers={"X-Forwarded-For": f"1.1.1.1, 10.0.0.{client}"}) for client in (1, 2))
+    for _ in range(10):
+        bad.post("/api/v1/token/", wrong, content_type=JSON)
+    assert bad.post("/api/v1/token/", right, content_type=JSON).status_code == 429
+    assert good.post("/api/v1/token/", right, content_type=JSON).status_code == 200
+
+
+def test_a_token_that_is_no_text_opens_nothing(db: None) -> None:
+    answer = Client(headers={"Authorization": b"Token \xff\xfe".decode("latin-1")}).get("/api/v1/projects/")
+    assert answer.status_code in (400, 401)
+
+
 def test_logins_that_succeed_are_not_counted(owner: User) -> None:
     for _ in range(12):
         token_for(owner)
@@ -251,6 +267,16 @@ def test_a_project_keeps_an_owner(owner: User, project: Project, login: Login) -
         assert answer.json() == {"role": ["A project needs an owner: make somebody else an owner first."]}
     assert client.patch(url, {"role": "owner"}, content_type=JSON).status_code == 200
     assert project.memberships.get().role == Role.OWNER
+
+
+@pytest.mark.parametrize("role", [None, "", "king", "\ud800", 5, ["owner"]])
+def test_a_member_needs_a_role_that_there_is(
+    role: object, owner: User, stranger: User, project: Project, login: Login
+) -> None:
+    body = {"username": stranger.username} | ({} if role is None else {"role": role})
+    answer = login(owner).post("/api/v1/projects/animals/members/", body, content_type=JSON)
+    assert (answer.status_code, list(answer.json())) == (400, ["role"])
+    assert project.memberships.count() == 1
 
 
 def test_a_member_can_not_promote_themselves(project: Project, member: Member, login: Login) -> None:
@@ -542,9 +568,50 @@ def test_the_size_of_a_page_has_limits(
     assert len(page["results"]) == given
 
 
+@pytest.mark.parametrize("pk", [2**63, 2**70])
+def test_an_id_that_no_database_holds_is_not_found(pk: int, owner: User, login: Login) -> None:
+    assert login(owner).post(f"/members/{pk}/", {"role": "owner"}).status_code == 404
+    assert login(owner).get(f"/api/v1/images/{pk}/").status_code == 404
+
+
+def test_what_is_deleted_under_way_is_not_found(
+    owner: User, project: Project, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = decoding.read
+
+    def deleted(*args: object, **kwargs: object) -> object:
+        uploads.delete_project(Project.objects.get(pk=project.pk))
+        return read(*args, **kwargs)
+
+    monkeypatch.setattr(decoding, "read", deleted)
+    url = "/api/v1/projects/animals/images/"
+    assert login(owner).post(url, {"files": file("red.png", picture())}).status_code == 404
+    assert not Project.objects.exists()
+
+
+def test_a_project_that_is_deleted_does_not_come_back(owner: User, project: Project) -> None:
+    stale = Project.objects.get()
+    uploads.delete_project(project)
+    with pytest.raises(Project.DoesNotExist):
+        projects.change(stale, "Back again", "")
+    assert not Project.objects.exists()
+
+
 @pytest.mark.parametrize(
     "cursor",
-    ["x", "cD1hYmM=", "WzAsIDFlNDAwXQ==", "WzAsICJhIl0=", "WzBd", "W10=", "MQ==", "%00", "é", "WzAsbnVsbF0="],
+    [
+        base64.b64encode(b"[" * 2000).decode(),
+        "x",
+        "cD1hYmM=",
+        "WzAsIDFlNDAwXQ==",
+        "WzAsICJhIl0=",
+        "WzBd",
+        "W10=",
+        "MQ==",
+        "%00",
+        "é",
+        "WzAsbnVsbF0=",
+    ],
 )
 def test_a_cursor_that_is_none_is_refused(cursor: str, owner: User, project: Project, login: Login) -> None:
     answer = login(owner).get(f"/api/v1/projects/animals/images/?cursor={cursor}")

@@ -37,6 +37,13 @@ def packed(*files: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
     return ContentFile(out.getvalue(), "pictures.zip")
 
 
+def huge_directory() -> bytes:
+    """A ZIP that calls its directory larger than that of so many entries can be."""
+    content = bytearray(packed(("red.png", picture())).read())
+    content[-10:-6] = (100_000 * uploads.ENTRY_BYTES + 1).to_bytes(4, "little")
+    return bytes(content)
+
+
 def pictures(number: int, first: int = 10) -> list[tuple[str, bytes]]:
     return [(f"{side}.png", picture(side=side)) for side in range(first, first + number)]
 
@@ -451,6 +458,7 @@ def test_a_damaged_entry_does_not_stop_the_others(project: Project, owner: User)
     [
         (b"PK\x03\x04 and no more", "Broken: the ZIP can't be read to its end."),
         (packed().read(), "Empty: there is no file in this ZIP."),
+        (huge_directory(), "Too many: a ZIP may have 100,000 entries at most."),
     ],
 )
 def test_a_zip_that_is_none_is_refused_as_a_whole(

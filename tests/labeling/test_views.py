@@ -478,6 +478,12 @@ def test_a_decision_without_a_script_goes_back_and_says_what_it_did(
     assert Annotation.objects.get().status == "accepted"
 
 
+def test_a_page_of_no_address_is_no_reason_to_fail(animals: LabelSet, client: Client) -> None:
+    data = {"image": ids(animals)[0], "verdict": "none", "page": "gallery"}
+    answer = decision(client, animals, data, **HTMX, HTTP_HX_CURRENT_URL="http://[")
+    assert answer.status_code == 200 and Annotation.objects.exists()
+
+
 @pytest.mark.parametrize("name", ["gallery", "image", "review"])
 def test_accepted_is_the_label_that_was_seen(animals: LabelSet, client: Client, name: str) -> None:
     """Not the one that a run put in its place while the page was looked at."""
@@ -821,7 +827,8 @@ def test_renaming_what_people_gave_to_images_is_asked_back(
     names = [label.name for label in scored.labels.all()]
     data = typed(labels="\n".join(["something else", *names[1:]]))
     page = client.post(address("label_set_edit", scored), data)
-    assert "becomes “something else” on 1 image" in text(page) and "Yes, rename" in text(page)
+    assert "becomes “something else” on 1 image" in text(page)
+    assert re.search(r'<input type="checkbox" name="rename"', text(page)), "there is a box to tick"
     first.refresh_from_db()
     assert first.name == names[0]
     assert client.post(address("label_set_edit", scored), data | {"rename": "on"}).status_code == 302
