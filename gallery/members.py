@@ -1,5 +1,6 @@
 """The one door for a project's members. A project always keeps an owner."""
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -11,9 +12,13 @@ from gallery.models import Membership, Project
 @transaction.atomic
 def add(project: Project, username: str, role: str) -> Membership:
     """Give the user of that name a role in the project. Raises ValidationError."""
-    user = get_user_model().objects.filter(username=username.strip()).first()
+    users, name = get_user_model().objects, username.strip()
+    user = users.filter(username=name).first() or users.filter(username__iexact=name).first()
     if user is None:
-        raise ValidationError({"username": f"There is no user “{username}” here. Ask them to sign up first."})
+        first = (
+            "Ask them to sign up first." if settings.SIGNUP_OPEN else "Ask an administrator for an account."
+        )
+        raise ValidationError({"username": f"There is no user “{username}” here. {first}"})
     if project.memberships.filter(user=user).exists():
         raise ValidationError({"username": f"“{username}” is a member already: change the role instead."})
     return Membership.objects.create(project=project, user=user, role=_known(role))

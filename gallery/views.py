@@ -18,6 +18,7 @@ from gallery import access, media, reports, uploads
 from gallery import members as members_door
 from gallery import projects as projects_door
 from gallery.access import ACTIONS, allowed
+from gallery.answers import asked_back, next_address
 from gallery.forms import (
     ROLE_WORDS,
     DeleteProjectForm,
@@ -221,9 +222,15 @@ def image_preview(request: HttpRequest, pk: int) -> FileResponse:
 @require_POST
 def image_delete(request: HttpRequest, pk: int) -> HttpResponse:
     image = access.fetch(Image.objects.select_related("project"), request.user, "delete images", pk=pk)
+    question, detail = (
+        f"Delete “{image.name}”?",
+        "Its labels and every decision about it go with it, for good.",
+    )
+    if ask := asked_back(request, question, detail, "Delete"):
+        return ask
     uploads.delete_image(image)
     messages.success(request, f"“{image.name}” is deleted.")
-    return redirect(image.project)
+    return redirect(next_address(request, image.project.get_absolute_url()))
 
 
 @login_required

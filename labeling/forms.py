@@ -42,7 +42,7 @@ class Lines(forms.CharField):
 class LabelSetForm(forms.Form):
     name = forms.CharField(max_length=120, initial="Labels")
     labels = Lines(
-        help_text="One a line, two or more. A label can have texts of its own: "
+        help_text="One a line, two or more, without an article. A label can have texts of its own: "
         "<code>red car: a red car on a road | a red automobile</code>",
         widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false", "placeholder": "cat\ndog\nnothing"}),
     )

@@ -10,6 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from gallery.access import allowed, fetch
+from gallery.answers import asked_back
 from gallery.models import Project
 from labeling import clip, label_sets
 from labeling.forms import LabelSetForm
@@ -80,6 +81,11 @@ def _form_page(
 def label_set_delete(request: HttpRequest, pk: int) -> HttpResponse:
     rows = LabelSet.objects.select_related("project")
     label_set = fetch(rows, request.user, "edit labels", pk=pk)
+    label_sets.check_deletable(label_set, label_set.role)
+    decided = label_set.annotations.count()
+    detail = f"Decisions about {decided:,} images go with it, for good. The images stay."
+    if ask := asked_back(request, f"Delete the label set “{label_set.name}”?", detail, "Delete"):
+        return ask
     label_sets.delete(label_set, label_set.role)
     messages.success(request, f"“{label_set.name}” is deleted.")
     return redirect(label_set.project)

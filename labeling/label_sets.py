@@ -70,16 +70,18 @@ def change(
     return label_set
 
 
-@transaction.atomic
-def delete(label_set: LabelSet, role: str) -> None:
-    """Delete a label set with its matches.
-
-    Raises PermissionDenied where people's decisions would go with it: those are an owner's to delete.
-    """
+def check_deletable(label_set: LabelSet, role: str) -> None:
+    """Raises PermissionDenied where people's decisions would go with the label set, but for an owner."""
     decided = label_set.annotations.count()
     if decided and "delete project" not in allowed(role):
         images = "1 image" if decided == 1 else f"{decided:,} images"
         raise PermissionDenied(f"People labelled {images} with this label set. Ask an owner to delete it.")
+
+
+@transaction.atomic
+def delete(label_set: LabelSet, role: str) -> None:
+    """Delete a label set with its matches. Raises PermissionDenied as `check_deletable`."""
+    check_deletable(label_set, role)
     for run in label_set.runs.filter(state__in=runs.ACTIVE):
         runs.cancel(run)
     label_set.delete()
@@ -132,7 +134,8 @@ def _check(specs: Sequence[LabelSpec]) -> None:
     if len(set(ids)) < len(ids):
         raise ValidationError({"labels": "The same id stands at two labels."})
     if len(names) < 2:
-        raise ValidationError({"labels": "Give two labels or more: CLIP chooses between them."})
+        hint = " Write each on a line of its own." if any("," in name for name in names) else ""
+        raise ValidationError({"labels": f"Give two labels or more: CLIP chooses between them.{hint}"})
     if len(names) > MOST_LABELS:
         raise ValidationError({"labels": f"{len(names):,} labels; at most {MOST_LABELS:,} are compared."})
     if twice:

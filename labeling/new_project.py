@@ -22,7 +22,8 @@ from labeling.forms import Lines, from_line
 class NewProjectForm(forms.Form):
     name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
     labels = Lines(
-        help_text="One a line, two or more. CLIP says which fits each image best. You can change them later.",
+        help_text="One a line, two or more, without an article. CLIP says which fits each image best. "
+        "You can change them later.",
         widget=forms.Textarea(
             attrs={"rows": 6, "spellcheck": "false", "placeholder": "cat\ndog\nneither a cat nor a dog"}
         ),

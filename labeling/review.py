@@ -206,7 +206,8 @@ def _ranked(label_set: LabelSet, user: User) -> QuerySet[Image]:
 class Place:
     """An image in a person's queue, with the ids of those before and after it.
 
-    After the last one comes the first: so long as any other waits, there is a next.
+    Before the queue stand the images that this person has decided about, the newest last. After the last one
+    comes the first: so long as any other waits, there is a next.
     """
 
     image: Image
@@ -225,5 +226,12 @@ def place(label_set: LabelSet, user: User, image_id: int | None = None) -> Place
         return None
     at = {key.name: getattr(image, key.name) for key in QUEUE}
     others = waiting.exclude(pk=image.pk).values_list("pk", flat=True)
-    following = ordering.after(others, QUEUE, at).first() or others.first()
-    return Place(image, ordering.before(others, QUEUE, at).first(), following)
+    decided = label_set.reviews.filter(DECIDES, user=user, undone_by=None).exclude(verdict=Verdict.UNDONE)
+    if here := decided.filter(image=image).last():
+        neighbours = decided.exclude(image=image).values_list("image", flat=True)
+        before, after = neighbours.filter(pk__lt=here.pk).last(), neighbours.filter(pk__gt=here.pk).first()
+        return Place(image, before, after or others.first())
+    before = ordering.before(others, QUEUE, at).first()
+    if before is None:
+        before = decided.exclude(image=image).values_list("image", flat=True).last()
+    return Place(image, before, ordering.after(others, QUEUE, at).first() or others.first())

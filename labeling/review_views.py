@@ -12,9 +12,9 @@ from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
 
 from gallery.access import allowed, fetch
+from gallery.answers import next_address, refused
 from gallery.models import Image
 from labeling import figures, review
-from labeling.answers import next_address, refused
 from labeling.board import starter_note, with_labels
 from labeling.filters import Counts, Selection
 from labeling.forms import DecisionForm, UndoForm, is_id
@@ -160,7 +160,7 @@ def _answer(
     """Draw again what changed on the page that asked, or go back to it. `show`: the image to review next;
     `undoable`: whether the next undo takes this back."""
     go_on = next_address(request, label_set.get_absolute_url())
-    if not request.htmx:
+    if not request.htmx or page == "image":
         messages.success(request, words)
         return redirect(_following_address(label_set, show) if page == "review" else go_on)
     context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}

@@ -9,8 +9,8 @@ from django.views.decorators.http import require_POST, require_safe
 from django_htmx.http import trigger_client_event
 
 from gallery.access import allowed, fetch
+from gallery.answers import next_address, refused
 from labeling import board, clip, runs
-from labeling.answers import next_address, refused
 from labeling.models import LabelSet, ScoringRun
 
 RUNS = ScoringRun.objects.select_related("project", "label_set__project", "created_by").defer("label_vectors")
@@ -27,7 +27,8 @@ def progress(request: HttpRequest, pk: int) -> HttpResponse:
 def _strip(request: HttpRequest, label_set: LabelSet, role: str) -> HttpResponse:
     """How the work stands; the grid draws itself again where that is not what the page has `seen`."""
     work = board.work(label_set)
-    context = {"work": work, "label_set": label_set, "may": allowed(role)}
+    polled = "seen" in request.GET
+    context = {"work": work, "label_set": label_set, "may": allowed(role), "polled": polled}
     response = render(request, "labeling/_progress.html", context)
     if request.GET.get("seen") != work.version:
         trigger_client_event(response, "images-changed")

@@ -96,7 +96,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
     storeys = [
         ["urls", "api_urls"],
         ["views", "label_set_views", "review_views", "run_views", "new_project", "api", "admin"],
-        ["answers", "board", "serializers", "forms", "tasks"],
+        ["board", "serializers", "forms", "tasks"],
         ["exports", "best_match", "figures", "review", "label_sets"],
         ["filters", "ordering"],
         ["work"],

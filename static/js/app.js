@@ -16,12 +16,14 @@
 
   // A sentence at the foot of the page that goes by itself, though not from under a pointer or the focus.
   const toast = (text) => {
+    const toasts = document.getElementById("toasts");
+    // The same again says it once more, in one place.
+    if (toasts.lastElementChild?.firstElementChild.textContent === text) toasts.lastElementChild.remove();
     const card = element("div", "toast show");
     const close = element("button", "btn btn-sm", "Dismiss");
     close.type = "button";
     close.addEventListener("click", () => card.remove());
     card.append(element("span", "", text), close);
-    const toasts = document.getElementById("toasts");
     toasts.append(card);
     while (toasts.childElementCount > 3) toasts.firstElementChild.remove();
     const leave = () => (card.matches(":hover, :focus-within") ? setTimeout(leave, 2000) : card.remove());
@@ -76,6 +78,8 @@
     event.stopImmediatePropagation();
     if (!await ask(form.dataset.confirm, form.dataset.confirmDetail, form.dataset.confirmButton)) return;
     form.dataset.confirmed = "yes";
+    // Without script the server asks.
+    form.append(Object.assign(element("input", ""), { type: "hidden", name: "confirmed", value: "yes" }));
     form.requestSubmit(event.submitter);
   }, true);
 
@@ -142,8 +146,8 @@
     const answered = new URL(event.detail.xhr.responseURL || location.href).pathname;
     if (!answered.startsWith("/accounts/login/")) return;
     event.detail.shouldSwap = false;
-    // A reload would end an upload, which goes on once somebody has logged in again in another tab.
-    if (!clipsite.isUploading?.()) location.reload();
-    else if (!event.detail.elt.closest("[data-quiet]")) toast("You are logged out. Log in in another tab.");
+    // A reload would end an upload, and lose what was typed: both go on once somebody has logged in elsewhere.
+    if (event.detail.requestConfig.verb === "get" && !clipsite.isUploading?.()) location.reload();
+    else if (!event.detail.elt.closest("[data-quiet]")) toast("You are logged out. Log in in another tab, then do it again.");
   });
 })();

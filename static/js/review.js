@@ -201,8 +201,24 @@
   document.addEventListener("htmx:responseError", refocus);
   document.addEventListener("htmx:sendError", refocus);
 
-  document.addEventListener("htmx:beforeRequest", (event) => { if (event.detail.target?.id === "review") busy = true; });
-  document.addEventListener("htmx:afterRequest", (event) => { if (event.detail.target?.id === "review") busy = false; });
+  const isOne = (event) => ["review", "opinions"].includes(event.detail.target?.id);
+  document.addEventListener("htmx:beforeRequest", (event) => { if (isOne(event)) busy = true; });
+  document.addEventListener("htmx:afterRequest", (event) => { if (isOne(event)) busy = false; });
+
+  // The page of one image: what was said goes to the foot of the page, and the focus stays on its button.
+  let pressed = null;
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target?.id !== "opinions") return;
+    const { name, value } = document.activeElement;
+    pressed = name && value ? `[name="${name}"][value="${CSS.escape(value)}"]` : null;
+    const page = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
+    for (const said of page.querySelectorAll("#main > .alert > div")) clipsite.toast(said.textContent);
+  });
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id !== "opinions" || document.activeElement !== document.body) return;
+    ((pressed && $(pressed, event.target)) || event.target).focus({ preventScroll: true });
+  });
+
   const preload = (review) => { if (review?.dataset.preload) new Image().src = review.dataset.preload; };
   const arrive = (review) => {
     review.focus({ preventScroll: true });
@@ -212,9 +228,21 @@
   // The work's state is heard when it changes, not at every step.
   let state = $("#progress")?.dataset.state;
   document.addEventListener("htmx:afterSettle", (event) => {
-    if (event.target.id !== "progress" || event.target.dataset.state === state) return;
+    if (event.target.id !== "progress") return;
+    // The button that was pressed is gone with what it did.
+    if (event.detail.requestConfig?.verb === "post" && document.activeElement === document.body) {
+      ($("button, a", event.target) ?? $("#main")).focus({ preventScroll: true });
+    }
+    if (event.target.dataset.state === state) return;
     state = event.target.dataset.state;
     clipsite.announce(event.target.dataset.says);
+  });
+  // Another page of the grid, or another filter: which part is shown is heard, and the focus stays near.
+  document.addEventListener("htmx:afterSettle", (event) => {
+    if (event.target.id !== "results") return;
+    const pager = $(".pager");
+    clipsite.announce(pager ? $("span", pager).textContent : "No image fits");
+    if (document.activeElement === document.body) ($("[aria-current]", pager ?? event.target) ?? $("#main")).focus({ preventScroll: true });
   });
   // A grid that was asked for before a decision was written would show the card as it was.
   document.addEventListener("htmx:afterRequest", (event) => {
@@ -231,6 +259,18 @@
     if (last && !last.dataset.timed) { last.dataset.timed = "yes"; setTimeout(leave, 8000); }
   });
 
+  // Back from the page of an image: go on at its card.
+  document.addEventListener("click", (event) => {
+    const tile = event.target.closest("#grid .tile-picture")?.closest(".tile");
+    if (tile) history.replaceState(history.state, "", `#${tile.id}`);
+  });
+  const goOn = () => {
+    const came = document.getElementById(location.hash.slice(1));
+    if (came?.matches("#grid .tile")) focusTile(came);
+  };
   rove();
   preload($("#review"));
+  // The browser goes to the address's fragment itself when all is loaded, and takes the focus away.
+  if (document.readyState === "complete") goOn();
+  else addEventListener("load", () => setTimeout(goOn));
 })();

@@ -46,15 +46,26 @@ def test_from_pictures_to_a_reviewed_export(
 
     # Correct by keys alone: accept, another label, none of these, and take one back.
     page.keyboard.press("Escape")
-    page.locator(".tile-picture").first.focus()
+    first, second, third = (page.locator(".tile").nth(number) for number in range(3))
+    names = [tile.get_attribute("data-name") for tile in (first, second, third)]
+    wrong = next(number for number, label in enumerate(LABELS, start=1) if label not in names[1])
+    page.keyboard.press("ArrowRight")
+    expect(first.locator(".tile-picture")).to_be_focused()
     page.keyboard.press("Enter")
     expect(tiles(page, "accepted")).to_have_count(1)
-    page.keyboard.press("2")
-    expect(tiles(page, "corrected").or_(tiles(page, "accepted"))).to_have_count(2)
+    expect(second.locator(".tile-picture")).to_be_focused()
+    page.keyboard.press(str(wrong))
+    expect(tiles(page, "corrected")).to_have_attribute("data-name", names[1])
+    expect(second.locator(".tile-label")).to_have_text(LABELS[wrong - 1])
     page.keyboard.press("n")
-    expect(tiles(page, "none")).to_have_count(1)
+    expect(tiles(page, "none")).to_have_attribute("data-name", names[2])
     page.keyboard.press("u")
     expect(tiles(page, "none")).to_have_count(0)
+    expect(tiles(page, "unreviewed")).to_have_count(28)
+    page.keyboard.press("ArrowLeft")
+    page.keyboard.press("l")
+    page.keyboard.type(LABELS[0])
+    page.keyboard.press("Escape")
     expect(tiles(page, "unreviewed")).to_have_count(28)
 
     # It stays when the tab is closed, and what was exported is what was decided.
@@ -67,24 +78,74 @@ def test_from_pictures_to_a_reviewed_export(
     with again.expect_download() as download:
         again.get_by_role("link", name="CSV").or_(again.get_by_role("button", name="CSV")).first.click()
     rows = list(csv.DictReader(Path(download.value.path()).read_text().splitlines()))
-    assert len(rows) == 2
+    assert {row["file_name"]: (row["status"], row["label"]) for row in rows} == {
+        names[0]: ("accepted", names[0].rsplit(" ", 1)[0]),
+        names[1]: ("corrected", LABELS[wrong - 1]),
+    }
     assert {row["source"] for row in rows} == {"human"} and {row["decided_by"] for row in rows} == {"olga"}
-    accepted = [row for row in rows if row["status"] == "accepted"]
-    assert all(row["file_name"].startswith(row["label"]) for row in accepted) and accepted
 
 
-def test_one_by_one_least_certain_first_to_the_end(
-    open_page: Callable[..., Page], pictures: list[Path]
+def test_one_by_one_by_keys_alone_to_the_end(
+    open_page: Callable[..., Page], pictures: list[Path], site: Site
 ) -> None:
     page = open_page()
     make_project(page, "One by one", pictures[:4], LABELS)
     expect(tiles(page, "unreviewed")).to_have_count(4, timeout=60_000)
     page.get_by_role("link", name=re.compile("Review")).first.click()
-    for key in ("Enter", "1", "n", "Enter"):
-        shown = page.locator(".stage img").get_attribute("src")
+    picture = page.locator(".stage img")
+
+    def press(key: str) -> str:
+        """Press a key, wait for the next picture, and return the name of the one before."""
+        name, shown = picture.get_attribute("alt"), picture.get_attribute("src")
         page.keyboard.press(key)
         expect(page.locator(f'.stage img[src="{shown}"]')).to_have_count(0)
-    expect(page.locator("main")).to_contain_text(re.compile("All 4 images", re.I))
+        return name
+
+    skipped = press("s")
+    accepted = press("Enter")
+    undone = press("n")
+    assert press("u") and picture.get_attribute("alt") == undone
+    assert press("ArrowLeft") and picture.get_attribute("alt") == accepted, "a look at what was just done"
+    expect(page.locator("#question")).to_contain_text(accepted)
+    press("ArrowRight")
+    corrected = press(next(str(n) for n, label in enumerate(LABELS, start=1) if label not in undone))
+    assert corrected == undone
+    none = press("n")
+    assert picture.get_attribute("alt") == skipped, "what was skipped comes last"
+    press("Enter")
+    expect(page.locator("main")).to_contain_text("All 4 images are reviewed")
+    label_set = re.search(r"/label-sets/(\d+)/", page.url).group(1)
+    status = (
+        "SELECT status FROM labeling_annotation a JOIN gallery_image i ON i.id = a.image_id "
+        f"WHERE a.label_set_id = {label_set} AND i.name = '{{}}'"
+    )
+    told = {name: site.value(status.format(name)) for name in (skipped, accepted, corrected, none)}
+    assert told == {skipped: "accepted", accepted: "accepted", corrected: "corrected", none: "none"}
+
+
+def test_on_the_page_of_an_image_focus_and_place_stay(
+    open_page: Callable[..., Page], pictures: list[Path]
+) -> None:
+    page = open_page(viewport={"width": 390, "height": 664})
+    make_project(page, "One image", pictures[:3], LABELS)
+    expect(tiles(page, "unreviewed")).to_have_count(3, timeout=60_000)
+    page.keyboard.press("Escape")
+    page.locator(".tile-picture").nth(1).focus()
+    page.keyboard.press("o")
+    page.wait_for_url(re.compile("/images/"))
+    button = page.locator("#labels button").nth(2)
+    button.scroll_into_view_if_needed()
+    before = page.evaluate("scrollY")
+    button.focus()
+    page.keyboard.press("Enter")
+    expect(page.locator("#answer")).to_have_text("Settled answer")
+    expect(page.locator("#toasts")).to_contain_text(LABELS[2])
+    expect(page.locator("#labels button").nth(2)).to_be_focused()
+    assert abs(page.evaluate("scrollY") - before) < 60
+    page.keyboard.press("u")
+    expect(page.locator("#answer")).to_have_text("Not reviewed yet")
+    page.keyboard.press("g")
+    expect(page.locator(".tile-picture").nth(1)).to_be_focused()
 
 
 def test_a_member_sees_the_project_and_a_stranger_does_not(

@@ -1,5 +1,6 @@
 """The pages of projects, members, uploads and tokens: for whom they open, and what they do."""
 
+import re
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -352,8 +353,12 @@ def test_media_is_private_and_never_run(owner: User, image: Image, login: Login)
 def test_an_image_that_is_deleted_takes_its_files_along(
     image: Image, owner: User, login: Login, django_capture_on_commit_callbacks: Callable
 ) -> None:
+    client, where = login(owner), reverse("image_delete", args=[image.pk])
+    asked = client.post(where, {"next": "/projects/animals/?status=none"})
+    assert f"Delete “{image.name}”?" in asked.text and Image.objects.exists()
+    form = dict(re.findall(r'<input type="hidden" name="(\w+)" value="([^"]*)">', asked.text))
     with django_capture_on_commit_callbacks(execute=True):
-        login(owner).post(reverse("image_delete", args=[image.pk]))
+        assert client.post(where, form).url == "/projects/animals/?status=none"
     assert not Image.objects.exists()
     for field in (image.file, image.preview, image.thumbnail):
         assert not field.storage.exists(field.name)

@@ -306,9 +306,26 @@ def test_a_place_in_the_queue_knows_its_neighbours(animals: LabelSet, owner: Use
     assert place(animals, owner, ids[5]).next == ids[0], "after the last comes the first"
 
 
-def test_a_place_outside_of_the_queue_lies_between_its_neighbours(animals: LabelSet, owner: User) -> None:
+def test_before_the_queue_stands_what_one_has_decided(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
     ids = [image(animals, number).pk for number in range(6)]
-    say(animals, owner, 3, "accepted")
+    say(animals, colleague, 2, "none")
+    for number in (4, 1, 3):
+        say(animals, owner, number, "accepted")
+    assert place(animals, owner).previous == ids[3]
+    assert (place(animals, owner, ids[3]).previous, place(animals, owner, ids[3]).next) == (ids[1], ids[0])
+    assert (place(animals, owner, ids[1]).previous, place(animals, owner, ids[1]).next) == (ids[4], ids[3])
+    assert place(animals, owner, ids[4]).previous is None
+    undo(animals, owner, "labeler", last_batch(animals, owner))
+    assert place(animals, owner).previous == ids[1]
+
+
+def test_a_place_outside_of_the_queue_lies_between_its_neighbours(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    ids = [image(animals, number).pk for number in range(6)]
+    say(animals, colleague, 3, "accepted")
     say(animals, owner, 1, "skipped")
     decided = place(animals, owner, ids[3])
     assert (decided.previous, decided.next) == (ids[2], ids[4])

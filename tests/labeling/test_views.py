@@ -108,7 +108,8 @@ def test_each_role_does_what_it_may(
 ) -> None:
     client = login(owner if role == "owner" else member(role))
     expected = 302 if ACTIONS[name] in MAY[role] else 403
-    answer = client.post(address(name, animals), {"image": ids(animals)[0], "verdict": "accepted"})
+    data = {"image": ids(animals)[0], "verdict": "accepted", "confirmed": "yes"}
+    answer = client.post(address(name, animals), data)
     assert answer.status_code == expected
     if expected == 403:
         assert not Review.objects.exists() and animals.runs.count() == 1
@@ -218,7 +219,7 @@ def test_a_page_of_sixty_asks_no_more_than_a_page_of_one(project: Project, clien
 
 
 @pytest.mark.parametrize("labels", [2, 60])
-@pytest.mark.parametrize(("name", "limit"), [("image", 18), ("review", 16), ("run", 10), ("progress", 12)])
+@pytest.mark.parametrize(("name", "limit"), [("image", 18), ("review", 18), ("run", 10), ("progress", 12)])
 def test_the_other_pages_ask_a_bounded_number_of_times(
     project: Project,
     client: Client,
@@ -323,8 +324,10 @@ def settled(animals: LabelSet, monkeypatch: pytest.MonkeyPatch) -> LabelSet:
 
 
 def test_nothing_is_said_or_asked_for_when_nothing_goes_on(settled: LabelSet, client: Client) -> None:
-    page = text(strip(client, settled))
+    page = text(client.get(address("gallery", settled)))
     assert "every 1s" not in page and 'class="run' not in page
+    page = text(strip(client, settled))
+    assert "every 1s" not in page and "4 images labelled" in page, "where it went on a moment ago"
 
 
 @pytest.mark.parametrize(
@@ -638,7 +641,10 @@ def test_one_image_can_be_looked_at_again(animals: LabelSet, client: Client, own
     first, second, third, _ = ids(animals)
     decide(animals, owner, [Decision(second, Verdict.ACCEPTED)])
     page = client.get(address("review", animals), {"image": second})
-    assert page.context["place"].previous == first and page.context["place"].next == third
+    assert page.context["place"].previous is None and page.context["place"].next == first
+    ahead = client.get(address("review", animals), {"image": first})
+    assert ahead.context["place"].previous == second, "a mistake that was just made is one step back"
+    assert ahead.context["place"].next == third
     assert 'data-keys="Enter"' not in text(page), "nothing is accepted twice by mistake"
     elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
     (theirs,) = rows.images(elsewhere, 1)
@@ -869,7 +875,9 @@ def test_a_label_set_is_deleted_and_one_with_decisions_by_an_owner_alone(
     where = address("label_set_delete", animals)
     assert where not in text(reviewer.get(address("label_set_edit", animals)))
     assert reviewer.post(where).status_code == 403 and LabelSet.objects.exists()
-    assert client.post(where).url == animals.project.get_absolute_url()
+    asked = client.post(where)
+    assert "Decisions about 1 images go with it" in text(asked) and LabelSet.objects.exists()
+    assert client.post(where, {"confirmed": "yes"}).url == animals.project.get_absolute_url()
     assert not LabelSet.objects.exists() and Image.objects.count() == 4
 
 

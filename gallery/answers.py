@@ -20,4 +20,15 @@ def refused(request: HttpRequest, sentences: Iterable[str]) -> HttpResponse:
     words = " ".join(sentences)
     if request.htmx:
         return HttpResponseBadRequest(words, content_type="text/plain; charset=utf-8")
-    return render(request, "labeling/refused.html", {"words": words}, status=400)
+    return render(request, "refused.html", {"words": words}, status=400)
+
+
+def asked_back(request: HttpRequest, question: str, detail: str, agree: str) -> HttpResponse | None:
+    """A page that asks for a yes to what can't be undone; None where the form brings one along.
+
+    With script the page that has the form asks by itself.
+    """
+    if request.POST.get("confirmed"):
+        return None
+    context = {"question": question, "detail": detail, "agree": agree, "values": request.POST.items()}
+    return render(request, "confirm.html", context)
