@@ -53,6 +53,9 @@ PATHS = [
     "/uploads/{upload}/",
     "/account/tokens/",
     "/accounts/password/change/",
+    "/accounts/email/",
+    "/accounts/logout/",
+    "/api/v1/docs/",
     "/no-such-page/",
 ]
 
@@ -71,8 +74,17 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
     }
 
 
+# What axe finds in Swagger's own markup, which is not ours to change.
+SWAGGER = {"nested-interactive", "heading-order", "region"}
+
+
 def problems(page: Page) -> Iterator[str]:
+    docs = page.url.endswith("/api/v1/docs/")
+    if docs:
+        page.wait_for_selector("#swagger-ui .opblock")
     for violation in Axe().run(page).response["violations"]:
+        if docs and violation["id"] in SWAGGER:
+            continue
         yield f"{violation['id']}: {[node['html'][:160] for node in violation['nodes'][:3]]}"
     wide = page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     if wide > 0:
@@ -91,7 +103,8 @@ def test_every_page(open_page: Callable[..., Page], ids: dict[str, object], widt
         if trouble := list(problems(page)):
             found[path] = trouble
     nobody = open_page(None, viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True)
-    nobody.goto("/accounts/login/")
-    if trouble := list(problems(nobody)):
-        found["login"] = trouble
+    for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
+        nobody.goto(path)
+        if trouble := list(problems(nobody)):
+            found[path] = trouble
     assert not found
