@@ -1,0 +1,90 @@
+"""A list costs as many queries for many rows as for a few: the admin's, and pages not counted elsewhere."""
+
+from collections.abc import Callable
+
+import pytest
+from django.apps import apps
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.models import Model
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
+from django.urls import reverse
+from knox.models import AuthToken
+
+from gallery.models import Membership, Project, Upload, UploadEntry
+from labeling.models import ImageAttempt, LabelSet, ScoringChunk, WorkerBeat
+from labeling.review import Decision, Verdict, decide
+from tests.labeling import rows
+
+FEW, MANY = 3, 30
+LISTED = [*apps.get_app_config("gallery").get_models(), *apps.get_app_config("labeling").get_models()]
+
+
+def make(owner: User, name: str, count: int) -> Project:
+    """A project with `count` of everything."""
+    project = Project.objects.create(name=name, slug=name)
+    Membership.objects.create(project=project, user=owner, role="owner")
+    for number in range(count):
+        user = User.objects.create_user(f"{name}-{number}")
+        Membership.objects.create(project=project, user=user, role="viewer")
+        AuthToken.objects.create(owner)
+        WorkerBeat.objects.create(worker=f"{name}:{number}")
+    images = rows.images(project, count)
+    label_set = rows.label_set(project, *(f"label {number}" for number in range(count)))
+    run = rows.match(label_set, images)
+    decide(label_set, owner, [Decision(image.pk, Verdict.ACCEPTED) for image in images])
+    for image in images:
+        Upload.objects.create(project=project, uploaded_by=owner)
+        ImageAttempt.objects.create(run=run, image=image)
+        ScoringChunk.objects.create(run=run, image_ids=[image.pk], size=1)
+        rows.label_set(project, "a", "b")
+    upload = Upload.objects.create(project=project, uploaded_by=owner)
+    for position, image in enumerate(images):
+        UploadEntry.objects.create(upload=upload, position=position, name="x", outcome="added", image=image)
+    return project
+
+
+def queries(client: Client, address: str) -> int:
+    with CaptureQueriesContext(
+        connection,
+    ) as asked:
+        assert client.get(address).status_code == 200
+    return len(asked)
+
+
+@pytest.fixture
+def client(owner: User, login: Callable[[User], Client]) -> Client:
+    User.objects.filter(pk=owner.pk).update(is_staff=True, is_superuser=True)
+    return login(User.objects.get(pk=owner.pk))
+
+
+@pytest.mark.parametrize("model", [*LISTED, AuthToken])
+def test_no_list_of_the_admin_asks_for_every_row(model: type[Model], owner: User, client: Client) -> None:
+    meta = model._meta
+    address = reverse(f"admin:{meta.app_label}_{meta.model_name}_changelist")
+    make(owner, "few", FEW)
+    few = queries(client, address)
+    make(owner, "many", MANY)
+    assert queries(client, address) == few
+
+
+def unlabelled(project: Project) -> str:
+    LabelSet.objects.filter(project=project).delete()
+    return reverse("gallery", args=[project.slug])
+
+
+PAGES: dict[str, Callable[[Project], str]] = {
+    "gallery without labels": unlabelled,
+    "new label set": lambda project: reverse("label_set_new", args=[project.slug]),
+    "label set": lambda project: reverse("label_set_edit", args=[project.label_sets.first().pk]),
+    "tokens": lambda project: reverse("tokens"),
+    "settings": lambda project: reverse("project_settings", args=[project.slug]),
+    "add images": lambda project: reverse("project_upload", args=[project.slug]),
+}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_no_page_asks_for_every_row(name: str, owner: User, client: Client) -> None:
+    few = queries(client, PAGES[name](make(owner, "few", FEW)))
+    assert queries(client, PAGES[name](make(owner, "many", MANY))) == few
