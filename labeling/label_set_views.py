@@ -83,7 +83,8 @@ def label_set_delete(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = fetch(rows, request.user, "edit labels", pk=pk)
     label_sets.check_deletable(label_set, label_set.role)
     decided = label_set.annotations.count()
-    detail = f"Decisions about {decided:,} images go with it, for good. The images stay."
+    images = "1 image" if decided == 1 else f"{decided:,} images"
+    detail = f"Decisions about {images} go with it, for good. The images stay."
     if ask := asked_back(request, f"Delete the label set “{label_set.name}”?", detail, "Delete"):
         return ask
     label_sets.delete(label_set, label_set.role)

@@ -876,7 +876,7 @@ def test_a_label_set_is_deleted_and_one_with_decisions_by_an_owner_alone(
     assert where not in text(reviewer.get(address("label_set_edit", animals)))
     assert reviewer.post(where).status_code == 403 and LabelSet.objects.exists()
     asked = client.post(where)
-    assert "Decisions about 1 images go with it" in text(asked) and LabelSet.objects.exists()
+    assert "Decisions about 1 image go with it" in text(asked) and LabelSet.objects.exists()
     assert client.post(where, {"confirmed": "yes"}).url == animals.project.get_absolute_url()
     assert not LabelSet.objects.exists() and Image.objects.count() == 4
 
