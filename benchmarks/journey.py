@@ -11,7 +11,6 @@ import argparse
 import csv
 import io
 import re
-import shutil
 import sys
 import tempfile
 import time
@@ -25,9 +24,9 @@ sys.path.insert(0, str(ROOT))
 import requests
 from playwright.sync_api import sync_playwright
 
+from tests.browser.conftest import CHROMIUM, PASSWORD, log_in
 from tests.live import Site, free_port, wait_for
 
-PASSWORD = "journey-secret-1"
 MAKE_USER = (
     f"from django.contrib.auth.models import User; User.objects.create_user('ida', password='{PASSWORD}')"
 )
@@ -88,18 +87,13 @@ def by_api(site: Site, files: list[Path], labels: list[str]) -> None:
 
 
 def in_browser(site: Site, files: list[Path], labels: list[str]) -> None:
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
         page = browser.new_page(base_url=site.url, accept_downloads=True)
         errors: list[str] = []
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.on("response", lambda answer: errors.append(answer.url) if answer.status >= 400 else None)
-        page.goto("/accounts/login/")
-        page.get_by_label("Username").fill("ida")
-        page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Log in").click()
-        page.wait_for_url("/")
+        log_in(page, "ida")
         page.goto("/projects/new/")
         page.get_by_label("Name").fill("In the browser")
         page.locator("#id_files").set_input_files(files)

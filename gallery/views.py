@@ -222,11 +222,8 @@ def image_preview(request: HttpRequest, pk: int) -> FileResponse:
 @require_POST
 def image_delete(request: HttpRequest, pk: int) -> HttpResponse:
     image = access.fetch(Image.objects.select_related("project"), request.user, "delete images", pk=pk)
-    question, detail = (
-        f"Delete “{image.name}”?",
-        "Its labels and every decision about it go with it, for good.",
-    )
-    if ask := asked_back(request, question, detail, "Delete"):
+    detail = "Its labels and every decision about it go with it, for good."
+    if ask := asked_back(request, f"Delete “{image.name}”?", detail, "Delete"):
         return ask
     uploads.delete_image(image)
     messages.success(request, f"“{image.name}” is deleted.")
