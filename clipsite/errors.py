@@ -1,6 +1,6 @@
 """What goes wrong, in the words and the form of whoever asked: JSON under /api/, a page elsewhere."""
 
-import errno
+import sys
 from typing import Any
 
 from django.conf import settings
@@ -18,7 +18,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, views
 from rest_framework.response import Response
 
-from gallery.uploads import StorageFull
+from gallery.intake import StorageFull, is_full
 from labeling.clip import ModelUnusable
 
 API = ("/api/", "/image_text_similarity_best_match")
@@ -26,7 +26,7 @@ TOO_MANY_FILES = (
     f"More than {settings.DATA_UPLOAD_MAX_NUMBER_FILES} files came at once, and none was kept. Pack them in "
     "a ZIP; or allow scripts for this site: then files go one by one, as many as you like."
 )
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+FULL = "The disk of this site is full, so nothing was changed. Free some space, then do it again."
 
 
 class Refused(exceptions.APIException):
@@ -54,18 +54,22 @@ def _as_drf(error: Exception) -> Exception:
             return exceptions.NotFound("It was deleted in the meantime.")
         case StorageFull():
             return Refused(507, str(error))
-        case OSError(errno=number) if number in NO_SPACE:
-            return Refused(507, "The disk is full. Free some space, then try again.")
+        case _ if is_full(error):
+            return Refused(507, FULL)
         case ModelUnusable():
             return Refused(503, str(error))
     return error
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    too_large = isinstance(exception, TooManyFilesSent | RequestDataTooBig)
+    status = 413 if too_large else 400
     if request.path.startswith(API):
-        return JsonResponse({"detail": "Bad request."}, status=400)
-    reason = TOO_MANY_FILES if isinstance(exception, TooManyFilesSent) else ""
-    return render(request, "400.html", {"reason": reason}, status=400)
+        return JsonResponse({"detail": str(exception) if too_large else "Bad request."}, status=status)
+    reason = (
+        TOO_MANY_FILES if isinstance(exception, TooManyFilesSent) else str(exception) if too_large else ""
+    )
+    return render(request, "400.html", {"reason": reason, "status": status}, status=status)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
@@ -75,6 +79,12 @@ def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
+    error = sys.exc_info()[1]
+    if is_full(error):
+        words = str(error) if isinstance(error, StorageFull) else FULL
+        if request.path.startswith(API):
+            return JsonResponse({"detail": words}, status=507)
+        return render(request, "refused.html", {"words": words, "status": 507}, status=507)
     if request.path.startswith(API):
         return JsonResponse({"detail": "Something went wrong on the server; it is in its log."}, status=500)
     return defaults.server_error(request)

@@ -181,13 +181,22 @@ BEST_MATCH_PUBLIC = env.bool("BEST_MATCH_PUBLIC", default=False)
 # No request and no task reaches for the network, whatever a library would like to look up.
 os.environ["HF_HUB_OFFLINE"] = "1"
 
-# Uploads: what a file, a picture and a ZIP may be at most.
+# Uploads: what a file, a picture, a ZIP and a project may be at most.
 UPLOAD_MAX_BYTES = env.int("UPLOAD_MAX_BYTES", default=50 * 1024**2)
 UPLOAD_MAX_PIXELS = env.int("UPLOAD_MAX_PIXELS", default=50_000_000)
 UPLOAD_MAX_SIDE = env.int("UPLOAD_MAX_SIDE", default=16_384)
 UPLOAD_MAX_ZIP_BYTES = env.int("UPLOAD_MAX_ZIP_BYTES", default=4 * 1024**3)
 UPLOAD_MAX_ZIP_ENTRIES = env.int("UPLOAD_MAX_ZIP_ENTRIES", default=100_000)
+PROJECT_MAX_IMAGES = env.int("PROJECT_MAX_IMAGES", default=1_000_000)
+PROJECT_MAX_BYTES = env.int("PROJECT_MAX_BYTES", default=1024**4)
+# Pictures are taken in only while so much is free: what people decide must find room to the last.
+DISK_RESERVE_BYTES = env.int("DISK_RESERVE_BYTES", default=500 * 1024**2)
 DATA_UPLOAD_MAX_NUMBER_FILES = 100
+FILE_UPLOAD_HANDLERS = [
+    "gallery.intake.CappedUploads",
+    "django.core.files.uploadhandler.MemoryFileUploadHandler",
+    "django.core.files.uploadhandler.TemporaryFileUploadHandler",
+]
 FILE_UPLOAD_TEMP_DIR = private_folder(DATA_DIR / "tmp")
 
 MEDIA_ROOT = DATA_DIR / "media"

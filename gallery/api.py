@@ -170,6 +170,9 @@ class Images(ListAPIView):
                 AddedSerializer, "A large ZIP is being unpacked: its report is the upload's."
             ),
             400: OpenApiResponse(AddedSerializer, "Every file was refused; or the request lacks files."),
+            413: OpenApiResponse(AddedSerializer, "Every file was refused as too large."),
+            415: OpenApiResponse(AddedSerializer, "Every file was refused as no picture that is read here."),
+            507: OpenApiResponse(AddedSerializer, "The project or the disk is full."),
         },
     )
     def post(self, request: Request, slug: str) -> Response:
@@ -180,13 +183,7 @@ class Images(ListAPIView):
         if pk := asked.get("upload"):
             upload = get_object_or_404(project.uploads, pk=pk, uploaded_by=request.user)
         upload = uploads.add_images(project, request.user, asked["files"], upload)
-        return Response(AddedSerializer(upload, context={"request": request}).data, status=_outcome(upload))
-
-
-def _outcome(upload: Upload) -> int:
-    if upload.state == Upload.State.OPEN:
-        return 202
-    return 201 if any(entry.outcome != "refused" for entry in upload.fresh) else 400
+        return Response(AddedSerializer(upload, context={"request": request}).data, status=upload.status_code)
 
 
 class UploadDetail(GenericAPIView):

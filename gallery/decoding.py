@@ -5,7 +5,6 @@ from typing import IO
 
 import PIL.Image
 import PIL.ImageOps
-from django.conf import settings
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 # MPO is what many phones call their JPEG. Pillow opens it as JPEG first.
@@ -20,18 +19,32 @@ PIL.Image.MAX_IMAGE_PIXELS = None
 class BadPicture(ValueError):
     """The file can't be used; the message says why, in words for the person who sent it."""
 
+    def __init__(self, reason: str, status: int = 400) -> None:
+        super().__init__(reason)
+        self.status = status  # the HTTP status of a request that brought nothing else
 
-def open_checked(file: IO[bytes]) -> PIL.Image.Image:
+
+@dataclass(frozen=True)
+class Limits:
+    pixels: int
+    side: int
+
+
+def open_checked(file: IO[bytes], limits: Limits | None = None) -> PIL.Image.Image:
     """The picture, not decoded yet. Raises BadPicture where it is no image of ours or is too large."""
     try:
         image = PIL.Image.open(file, formats=FORMATS)
+    except MemoryError:
+        raise
     except Exception as error:
-        raise BadPicture("Not an image that we can read: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF.") from error
+        reason = "Not an image that we can read: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
+        raise BadPicture(reason, status=415) from error
     width, height = image.size
-    if width * height > settings.UPLOAD_MAX_PIXELS or max(width, height) > settings.UPLOAD_MAX_SIDE:
+    if limits and (width * height > limits.pixels or max(width, height) > limits.side):
         raise BadPicture(
-            f"Too large: {width} × {height} pixels. At most {settings.UPLOAD_MAX_PIXELS // 10**6} megapixels "
-            f"and {settings.UPLOAD_MAX_SIDE:,} a side."
+            f"Too large: {width} × {height} pixels. At most {limits.pixels // 10**6} megapixels "
+            f"and {limits.side:,} a side.",
+            status=413,
         )
     return image
 
@@ -44,12 +57,12 @@ class Picture:
     rgb: PIL.Image.Image  # the first frame, upright, on white, maybe at a reduced scale
 
 
-def read(file: IO[bytes], side: int) -> Picture:
+def read(file: IO[bytes], side: int, limits: Limits | None = None) -> Picture:
     """The picture, decoded with its shortest side at least `side` where the file has as many.
 
-    JPEG is decoded at a reduced scale, which is several times faster. Raises BadPicture.
+    JPEG is decoded at a reduced scale, which is several times faster. Raises BadPicture, and MemoryError.
     """
-    image = open_checked(file)
+    image = open_checked(file, limits)
     width, height = image.size
     try:
         image.draft("RGB", (side, side))
@@ -58,7 +71,12 @@ def read(file: IO[bytes], side: int) -> Picture:
         # EXIF at the end: it is looked for when all is read.
         if image.format != "TIFF" and image.getexif().get(ORIENTATION, 1) in TURNED:
             width, height = height, width
-        return Picture(image.format, width, height, _flat(PIL.ImageOps.exif_transpose(image)))
+        format = image.format
+        # In place, and below one copy at a time: fifty megapixels are 200 MB.
+        PIL.ImageOps.exif_transpose(image, in_place=True)
+        return Picture(format, width, height, _flat(image))
+    except MemoryError:
+        raise
     except Exception as error:
         raise BadPicture("Broken: the file ends too early or its data is damaged.") from error
 
@@ -74,9 +92,10 @@ def _flat(image: PIL.Image.Image) -> PIL.Image.Image:
     if image.mode.startswith(("I", "F")):
         return _eight_bits(image).convert("RGB")
     if image.has_transparency_data:
-        image = image.convert("RGBA")
-        ground = PIL.Image.new("RGBA", image.size, "white")
-        return PIL.Image.alpha_composite(ground, image).convert("RGB")
+        image = image if image.mode == "RGBA" else image.convert("RGBA")
+        ground = PIL.Image.new("RGB", image.size, "white")
+        ground.paste(image, mask=image)
+        return ground
     return image.convert("RGB")
 
 

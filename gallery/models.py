@@ -111,6 +111,20 @@ class Upload(models.Model):
         """The entries that this very object brought about: of an upload in several requests, this one's."""
         return []
 
+    @cached_property
+    def refusals(self) -> set[int]:
+        """The HTTP statuses that stand for what was refused among `fresh`."""
+        return set()
+
+    @property
+    def status_code(self) -> int:
+        """What a request answers that brought about `fresh`."""
+        if self.state == self.State.OPEN:
+            return 202
+        if any(entry.outcome != UploadEntry.Outcome.REFUSED for entry in self.fresh):
+            return 201
+        return next(iter(self.refusals)) if len(self.refusals) == 1 else 400
+
 
 def original_path(image: Image, filename: str) -> str:
     return f"images/{image.project_id}/{uuid.uuid4().hex}{Path(filename).suffix}"

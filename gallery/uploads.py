@@ -1,49 +1,66 @@
 """The one door for files: check, decode once, thumbnail, recognise duplicates, save."""
 
-import hashlib
-import io
-import logging
 import math
 import time
 import zipfile
 from collections.abc import Iterable
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import timedelta
-from pathlib import PurePosixPath
 from typing import Any
 
-import PIL.Image
 from django.conf import settings
-from django.core.files.base import ContentFile, File
+from django.core.files.base import File
 from django.db import IntegrityError, transaction
-from django.db.models import Max
+from django.db.models import Count, Max, Sum
 from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from gallery import decoding
+from gallery import archives, decoder, intake
 from gallery.access import User
-from gallery.decoding import BadPicture
+from gallery.decoding import SUFFIXES, BadPicture
+from gallery.intake import Received, StorageFull
 from gallery.models import Image, Project, Upload, UploadEntry
 
-logger = logging.getLogger(__name__)
-
-THUMBNAIL_SIDE = 320
-PREVIEW_SIDE = 1280
-# A ZIP of at most this many entries is unpacked while its sender waits; a larger one by a task.
-ZIP_AT_ONCE = 32
-# What an entry of a ZIP takes in its directory, with a long name.
-ENTRY_BYTES = 400
+# A ZIP of at most this many entries is unpacked while its sender waits, for a moment; the rest by a task.
+ZIP_AT_ONCE, SECONDS_AT_ONCE = 32, 3
 # Between two entries no live expansion is silent for longer, and no ZIP takes longer to be saved.
 EXPANSION_LEASE, ARRIVAL_LEASE = timedelta(minutes=2), timedelta(minutes=30)
+NOT_SAVED = "The disk is full: the picture was not saved. Free some space, then send it again."
 ZIP_NOT_SAVED = "The disk is full: the ZIP was not saved. Free some space, then send it again."
-JUNK = ("__MACOSX/", ".DS_Store", "Thumbs.db", "desktop.ini")
+ZIP_WAITS = "The disk is full. Unpacking goes on by itself once there is space."
 
 Outcome = UploadEntry.Outcome
 
 
-class StorageFull(OSError):
-    """The disk took no more; nothing was half-written."""
+@dataclass
+class Room:
+    """What a project may still take in."""
+
+    images: int
+    bytes: int
+
+    def take(self, size: int) -> None:
+        """Raises BadPicture where a picture of so many bytes is too much."""
+        if self.images < 1:
+            most = f"{settings.PROJECT_MAX_IMAGES:,} images"
+        elif self.bytes < size:
+            most = f"{settings.PROJECT_MAX_BYTES / 1024**3:.3g} GB"
+        else:
+            self.images, self.bytes = self.images - 1, self.bytes - size
+            return
+        reason = (
+            f"The project is full: it may have {most}. Delete some of its images, or start another project."
+        )
+        raise BadPicture(reason, status=507)
+
+
+def room_of(project_id: int) -> Room:
+    held = Image.objects.filter(project=project_id).aggregate(images=Count("pk"), bytes=Sum("size"))
+    return Room(
+        settings.PROJECT_MAX_IMAGES - held["images"], settings.PROJECT_MAX_BYTES - (held["bytes"] or 0)
+    )
 
 
 def add_images(project: Project, user: User, files: Iterable[File], upload: Upload | None = None) -> Upload:
@@ -51,13 +68,15 @@ def add_images(project: Project, user: User, files: Iterable[File], upload: Uplo
 
     `upload`: one act of adding may come in several requests. Raises StorageFull.
     """
+    intake.check_disk()
     upload = upload or Upload.objects.create(project=project, uploaded_by=user)
+    room = room_of(project.pk)
     try:
         for file in files:
-            if _is_zip(file):
+            if archives.is_zip(file):
                 _receive_zip(upload, file)
             else:
-                _add(upload, file.name, file)
+                _add(upload, room, file.name, file.chunks())
     finally:
         embed_later(project.pk)
     return upload
@@ -69,26 +88,26 @@ def embed_later(project_id: int) -> None:
     transaction.on_commit(lambda: async_task("labeling.tasks.embed_project", project_id), robust=True)
 
 
-def _is_zip(file: File) -> bool:
-    magic = file.read(4)
-    file.seek(0)
-    return magic in (b"PK\x03\x04", b"PK\x05\x06")
-
-
-def _add(upload: Upload, name: str, file: File, position: int | None = None) -> None:
+def _add(upload: Upload, room: Room, name: str, chunks: Iterable[bytes], position: int | None = None) -> None:
     """Add one file with its entry, at `position` or behind all others. Raises StorageFull."""
-    name = name[-255:]
+    name = name[-255:] or "unnamed"
     try:
-        content = _read_capped(file)
-        sha256 = hashlib.sha256(content).hexdigest()
-        twins = Image.objects.filter(project=upload.project_id, sha256=sha256)
-        if twin := twins.first():
-            _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twin)
-        elif not _save(upload, name, content, sha256, position):
-            # The same picture came in by another request in the meantime.
-            _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twins.first())
+        with intake.storage_full(NOT_SAVED), intake.received(chunks) as file:
+            twins = Image.objects.filter(project=upload.project_id, sha256=file.sha256)
+            if twin := twins.first():
+                _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twin)
+                return
+            room.take(file.size)
+            if not _save(upload, name, file, position):
+                # The same picture came in by another request in the meantime.
+                _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twins.first())
     except BadPicture as refusal:
-        _note(upload, position, name=name, outcome=Outcome.REFUSED, reason=str(refusal)[:300])
+        _refuse(upload, position, name, refusal)
+
+
+def _refuse(upload: Upload, position: int | None, name: str, refusal: BadPicture) -> None:
+    _note(upload, position, name=name, outcome=Outcome.REFUSED, reason=str(refusal)[:300])
+    upload.refusals.add(refusal.status)
 
 
 def _note(upload: Upload, position: int | None, **result: Any) -> None:
@@ -108,64 +127,30 @@ def _next_position(upload: Upload) -> int:
     return locked.total if last is None else max(locked.total, last + 1)
 
 
-def _save(upload: Upload, name: str, content: bytes, sha256: str, position: int | None) -> bool:
+def _save(upload: Upload, name: str, file: Received, position: int | None) -> bool:
     """Store a new picture, its row and its entry; False where the row is there already. Raises BadPicture."""
-    picture = decoding.read(io.BytesIO(content), side=PREVIEW_SIDE)
+    picture = decoder.decode(file.path)
     image = Image(
         project=upload.project,
         name=name,
-        sha256=sha256,
+        sha256=file.sha256,
         width=picture.width,
         height=picture.height,
         format="JPEG" if picture.format == "MPO" else picture.format,
-        size=len(content),
+        size=file.size,
         uploaded_by=upload.uploaded_by,
     )
-    parts = {
-        "file": (content, decoding.SUFFIXES[picture.format]),
-        "preview": (_webp(picture.rgb, PREVIEW_SIDE), ".webp"),
-        "thumbnail": (_webp(picture.rgb, THUMBNAIL_SIDE), ".webp"),
-    }
     try:
-        for field, (part, suffix) in parts.items():
-            _store(getattr(image, field), f"name{suffix}", part)
+        intake.move(file.path, image.file, SUFFIXES[picture.format])
+        intake.keep(picture.preview, image.preview, ".webp")
+        intake.keep(picture.thumbnail, image.thumbnail, ".webp")
         _note(upload, position, name=name, outcome=Outcome.ADDED, image=image)
     except Exception as error:
         discard_files(image)
         if isinstance(error, IntegrityError):
             return False
-        if isinstance(error, OSError):
-            raise StorageFull(
-                "The disk is full: the picture was not saved. Free some space, then send it again."
-            ) from error
         raise
     return True
-
-
-def _store(file: FieldFile, name: str, content: bytes) -> None:
-    # Named before it is written, so that half a file can be found and discarded.
-    file.name = file.field.generate_filename(file.instance, name)
-    file.name = file.storage.save(file.name, ContentFile(content))
-
-
-def _read_capped(file: File) -> bytes:
-    content = file.read(settings.UPLOAD_MAX_BYTES + 1)
-    if len(content) > settings.UPLOAD_MAX_BYTES:
-        raise BadPicture(f"Too large: more than {settings.UPLOAD_MAX_BYTES // 1024**2} MB.")
-    if not content:
-        raise BadPicture("Empty: the file has no content.")
-    return content
-
-
-def _webp(picture: PIL.Image.Image, side: int) -> bytes:
-    small = picture.copy()
-    small.thumbnail((side, side), reducing_gap=2.0)
-    out = io.BytesIO()
-    # A new image carries no EXIF, GPS, XMP or comment along.
-    clean = PIL.Image.new("RGB", small.size)
-    clean.paste(small)
-    clean.save(out, "WEBP", quality=82, method=2)
-    return out.getvalue()
 
 
 def discard_files(image: Image) -> None:
@@ -200,19 +185,20 @@ def _discard(images: Iterable[Image], archives: Iterable[FieldFile]) -> None:
 
 def _receive_zip(upload: Upload, file: File) -> None:
     try:
-        entries = _pictures_in(file)
+        entries = archives.pictures_in(file)
         _reserve(upload, len(entries))
     except BadPicture as refusal:
-        _note(upload, None, name=file.name[-255:], outcome=Outcome.REFUSED, reason=str(refusal))
+        _refuse(upload, None, file.name[-255:], refusal)
         return
     file.seek(0)
     try:
-        upload.archive.save("archive.zip", file)
-    except OSError as error:
+        with intake.storage_full(ZIP_NOT_SAVED):
+            upload.archive.save("archive.zip", file)
+    except StorageFull:
         Upload.objects.filter(pk=upload.pk).update(state=Upload.State.FAILED, error=ZIP_NOT_SAVED)
-        raise StorageFull(ZIP_NOT_SAVED) from error
+        raise
     if len(entries) <= ZIP_AT_ONCE:
-        expand(upload)
+        expand(upload, SECONDS_AT_ONCE)
     else:
         expand_later(upload)
 
@@ -232,20 +218,34 @@ def expand_later(upload: Upload) -> None:
 
 
 def expand(upload: Upload, seconds: float = math.inf) -> None:
-    """Add the pictures of the upload's ZIP, from where it stopped before, and ring again after `seconds`."""
+    """Add the pictures of the upload's ZIP, from where it stopped before, and ring again after `seconds`.
+
+    Where the disk is full it waits: the beat rings again.
+    """
     until = time.monotonic() + seconds
+    try:
+        _expand(upload, until)
+    except StorageFull:
+        Upload.objects.filter(pk=upload.pk).update(error=ZIP_WAITS, beat_at=timezone.now())
+        upload.error = ZIP_WAITS
+        embed_later(upload.project_id)
+
+
+def _expand(upload: Upload, until: float) -> None:
+    room = room_of(upload.project_id)
     with upload.archive.open("rb") as file, zipfile.ZipFile(file) as archive:
-        infos = _pictures_in(file)
+        infos = archives.pictures_in(file)
         # The ZIP's entries have the positions before `total`; others of the upload stand before or behind.
         first = upload.total - len(infos)
         done = upload.entries.filter(position__gte=first, position__lt=upload.total).count()
         for position, info in list(enumerate(infos, start=first))[done:]:
+            intake.check_disk()
             # Where a second task expands the same ZIP, the first to write an entry has it.
             with suppress(IntegrityError):
-                _add(upload, info.filename, _capped_entry(archive, info), position)
+                _add(upload, room, info.filename, archives.content(archive, info), position)
             over = time.monotonic() > until
             if over or position % 16 == 15:
-                Upload.objects.filter(pk=upload.pk).update(beat_at=timezone.now())
+                Upload.objects.filter(pk=upload.pk).update(beat_at=timezone.now(), error="")
                 embed_later(upload.project_id)
             if over:
                 expand_later(upload)
@@ -273,56 +273,3 @@ def resume_expansions() -> None:
             expand_later(upload)
         elif not upload.archive and silent > ARRIVAL_LEASE:
             finish(upload, error="The ZIP did not come in whole. Send it again: what is here already stays.")
-
-
-def _pictures_in(file: File) -> list[zipfile.ZipInfo]:
-    """The entries of a ZIP that could be pictures, in order. Raises BadPicture for an unusable ZIP."""
-    if file.size > settings.UPLOAD_MAX_ZIP_BYTES:
-        raise BadPicture(f"Too large: a ZIP may have {settings.UPLOAD_MAX_ZIP_BYTES // 1024**3} GB at most.")
-    try:
-        end = zipfile._EndRecData(file)
-        # Before it is read: each entry of the directory becomes an object, and what it says of their number
-        # can be a lie.
-        if end and end[zipfile._ECD_SIZE] > settings.UPLOAD_MAX_ZIP_ENTRIES * ENTRY_BYTES:
-            raise BadPicture(f"Too many: a ZIP may have {settings.UPLOAD_MAX_ZIP_ENTRIES:,} entries at most.")
-        with zipfile.ZipFile(file) as archive:
-            infos = archive.infolist()
-    except BadPicture:
-        raise
-    except Exception as error:
-        raise BadPicture("Broken: the ZIP can't be read to its end.") from error
-    if len(infos) > settings.UPLOAD_MAX_ZIP_ENTRIES:
-        raise BadPicture(f"Too many: a ZIP may have {settings.UPLOAD_MAX_ZIP_ENTRIES:,} entries at most.")
-    pictures = [info for info in infos if not info.is_dir() and not _is_junk(info.filename)]
-    if not pictures:
-        raise BadPicture("Empty: there is no file in this ZIP.")
-    return pictures
-
-
-def _is_junk(name: str) -> bool:
-    return name.startswith(JUNK[0]) or PurePosixPath(name).name in JUNK[1:]
-
-
-def _capped_entry(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> File:
-    """One entry, read to the cap of a single file whatever size the ZIP claims."""
-    if info.flag_bits & 0x1:
-        return _Unreadable("Encrypted: unpack the ZIP and send the pictures themselves.")
-    if info.filename.lower().endswith(".zip"):
-        return _Unreadable("A ZIP inside a ZIP: unpack it and send its pictures.")
-    try:
-        with archive.open(info) as entry:
-            return ContentFile(entry.read(settings.UPLOAD_MAX_BYTES + 1))
-    except Exception:
-        logger.info("entry %s of a ZIP can't be read", info.filename, exc_info=True)
-        return _Unreadable("Broken: this entry of the ZIP can't be read.")
-
-
-class _Unreadable(ContentFile):
-    """Stands for an entry that is refused before it is read."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(b"")
-        self.reason = reason
-
-    def read(self, *args: int) -> bytes:
-        raise BadPicture(self.reason)

@@ -156,14 +156,18 @@ def member(request: HttpRequest, pk: int) -> HttpResponse:
 def project_upload(request: HttpRequest, slug: str) -> HttpResponse:
     project = access.fetch(Project.objects, request.user, "upload", slug=slug)
     form = UploadForm(_sent(request), request.FILES or None)
+    status = 200
     if request.method == "POST" and form.is_valid():
         try:
             upload = uploads.add_images(project, request.user, form.cleaned_data["files"])
         except uploads.StorageFull as error:
             form.add_error("files", str(error))
+            status = 507
         else:
             reports.tell(request, upload)
-            return redirect(project)
+            if upload.status_code < 400:
+                return redirect(project)
+            status = upload.status_code
     context = {
         "project": project,
         "may": allowed(project.role),
@@ -174,7 +178,7 @@ def project_upload(request: HttpRequest, slug: str) -> HttpResponse:
         )[:5],
         "limits": upload_limits(),
     }
-    return render(request, "gallery/project_upload.html", context)
+    return render(request, "gallery/project_upload.html", context, status=status)
 
 
 @login_required

@@ -5,6 +5,7 @@ import io
 import zipfile
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 import PIL.Image
 import pytest
@@ -16,7 +17,7 @@ from django.utils import timezone
 from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
-from gallery import decoding, projects, tasks, uploads
+from gallery import decoder, projects, tasks, uploads
 from gallery.access import Role
 from gallery.models import Image, Membership, Project, Upload
 from gallery.uploads import StorageFull
@@ -577,13 +578,13 @@ def test_an_id_that_no_database_holds_is_not_found(pk: int, owner: User, login: 
 def test_what_is_deleted_under_way_is_not_found(
     owner: User, project: Project, login: Login, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = decoding.read
+    decode = decoder.decode
 
-    def deleted(*args: object, **kwargs: object) -> object:
+    def deleted(path: Path) -> object:
         uploads.delete_project(Project.objects.get(pk=project.pk))
-        return read(*args, **kwargs)
+        return decode(path)
 
-    monkeypatch.setattr(decoding, "read", deleted)
+    monkeypatch.setattr(decoder, "decode", deleted)
     url = "/api/v1/projects/animals/images/"
     assert login(owner).post(url, {"files": file("red.png", picture())}).status_code == 404
     assert not Project.objects.exists()

@@ -8,7 +8,7 @@ import PIL.Image
 import pytest
 
 from gallery import decoding
-from gallery.decoding import BadPicture
+from gallery.decoding import BadPicture, Limits
 from gallery.models import Image
 from tests.conftest import picture
 
@@ -174,17 +174,18 @@ def test_a_file_that_ends_too_early_is_refused_or_whole(format: str, share: floa
         assert str(refusal).startswith(("Broken", "Not an image"))
 
 
-def test_the_size_is_refused_before_anything_is_decoded(settings: object) -> None:
-    settings.UPLOAD_MAX_PIXELS = 1_000_000
-    settings.UPLOAD_MAX_SIDE = 1200
+def test_the_size_is_refused_before_anything_is_decoded() -> None:
+    limits = Limits(pixels=1_000_000, side=1200)
+
+    def opened(width: int, height: int) -> PIL.Image.Image:
+        content = saved(PIL.Image.new("1", (width, height)), "PNG")
+        return decoding.open_checked(io.BytesIO(content), limits)
+
     with pytest.raises(BadPicture, match="Too large: 1001 × 1000 pixels. At most 1 megapixels"):
-        decoding.open_checked(io.BytesIO(saved(PIL.Image.new("1", (1001, 1000)), "PNG")))
+        opened(1001, 1000)
     with pytest.raises(BadPicture, match="1,200 a side"):
-        decoding.open_checked(io.BytesIO(saved(PIL.Image.new("1", (1201, 10)), "PNG")))
-    assert decoding.open_checked(io.BytesIO(saved(PIL.Image.new("1", (1000, 1000)), "PNG"))).size == (
-        1000,
-        1000,
-    )
+        opened(1201, 10)
+    assert opened(1000, 1000).size == (1000, 1000)
 
 
 def test_every_format_is_built_into_this_pillow() -> None:

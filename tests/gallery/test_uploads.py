@@ -17,7 +17,7 @@ from django.core.files.storage import FileSystemStorage
 from django.utils import timezone
 from django_q.models import OrmQ
 
-from gallery import tasks, uploads
+from gallery import archives, intake, tasks, uploads
 from gallery.models import Image, Project, Upload, UploadEntry
 from tests.conftest import picture
 
@@ -40,7 +40,7 @@ def packed(*files: tuple[str, bytes], compression: int = zipfile.ZIP_DEFLATED) -
 def huge_directory() -> bytes:
     """A ZIP that calls its directory larger than that of so many entries can be."""
     content = bytearray(packed(("red.png", picture())).read())
-    content[-10:-6] = (100_000 * uploads.ENTRY_BYTES + 1).to_bytes(4, "little")
+    content[-10:-6] = (100_000 * archives.ENTRY_BYTES + 1).to_bytes(4, "little")
     return bytes(content)
 
 
@@ -385,15 +385,15 @@ def test_what_came_in_before_the_disk_was_full_is_labelled(
     monkeypatch: pytest.MonkeyPatch,
     django_capture_on_commit_callbacks: OnCommit,
 ) -> None:
-    store, stored = uploads._store, []
+    move, moved = intake.move, []
 
     def until_full(*args: object) -> None:
-        stored.append(args)
-        if len(stored) > 3:  # the first picture is three files
+        moved.append(args)
+        if len(moved) > 3:  # the first picture is three files
             raise OSError(errno.ENOSPC, "No space left on device")
-        store(*args)
+        move(*args)
 
-    monkeypatch.setattr(uploads, "_store", until_full)
+    monkeypatch.setattr(intake, "move", until_full)
     files = [ContentFile(picture(colour), f"{colour}.png") for colour in ("red", "blue")]
     with django_capture_on_commit_callbacks(execute=True), pytest.raises(uploads.StorageFull):
         uploads.add_images(project, owner, files)
@@ -478,3 +478,58 @@ def test_a_zip_may_be_too_large_and_have_too_many_entries(
     settings.UPLOAD_MAX_ZIP_BYTES = 100
     upload = uploads.add_images(project, owner, [packed(*pictures(1))])
     assert upload.entries.get().reason.startswith("Too large")
+
+
+# Quotas, and a disk that fills
+
+
+def test_a_project_takes_in_as_much_as_it_may_have(project: Project, owner: User, settings: object) -> None:
+    settings.PROJECT_MAX_IMAGES = 2
+    files = [ContentFile(content, name) for name, content in pictures(4)]
+    upload = uploads.add_images(project, owner, [*files[:3], packed(*pictures(4))])
+    assert outcomes(upload)[:3] == [("10.png", "added"), ("11.png", "added"), ("12.png", "refused")]
+    assert upload.entries.all()[2].reason.startswith("The project is full: it may have 2 images.")
+    # What is here already is no addition, wherever it stands.
+    assert [outcome for _, outcome in outcomes(upload)[3:]] == [
+        "duplicate",
+        "duplicate",
+        "refused",
+        "refused",
+    ]
+    settings.PROJECT_MAX_IMAGES = 100
+    settings.PROJECT_MAX_BYTES = sum(image.size for image in project.images.all()) + files[2].size
+    upload = uploads.add_images(project, owner, files[2:])
+    assert outcomes(upload) == [("12.png", "added"), ("13.png", "refused")]
+
+
+def test_a_zip_waits_for_space_and_goes_on(project: Project, owner: User, settings: object) -> None:
+    upload = uploads.add_images(project, owner, [packed(*pictures(40))])
+    settings.DISK_RESERVE_BYTES = 10**18
+    tasks.expand_zip(upload.pk)
+    upload.refresh_from_db()
+    assert (upload.state, upload.error) == (Upload.State.OPEN, uploads.ZIP_WAITS)
+    assert not project.images.exists()
+    settings.DISK_RESERVE_BYTES = 0
+    tasks.expand_zip(upload.pk)
+    upload.refresh_from_db()
+    assert (upload.state, upload.error, project.images.count()) == (Upload.State.DONE, "", 40)
+
+
+def test_another_error_of_a_disk_is_not_called_full(
+    project: Project, owner: User, settings: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+    monkeypatch.setattr(FileSystemStorage, "_save", broken)
+    with pytest.raises(OSError, match="Read-only") as caught:
+        uploads.add_images(project, owner, [ContentFile(picture(), "a.png")])
+    assert not isinstance(caught.value, uploads.StorageFull)
+    assert stored(settings) == []
+
+
+def test_nothing_is_left_under_a_temporary_name(project: Project, owner: User, settings: object) -> None:
+    before = os.listdir(settings.FILE_UPLOAD_TEMP_DIR)
+    files = [ContentFile(picture(), "a.png"), ContentFile(b"none", "b.png"), packed(*pictures(3))]
+    uploads.add_images(project, owner, files)
+    assert os.listdir(settings.FILE_UPLOAD_TEMP_DIR) == before

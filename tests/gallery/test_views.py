@@ -8,7 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -16,7 +16,7 @@ from django.urls import reverse
 from django.utils import timezone
 from knox.models import AuthToken
 
-from gallery import uploads
+from gallery import projects, uploads
 from gallery.access import Role
 from gallery.models import Image, Membership, Project, Upload
 from labeling.models import LabelSet
@@ -287,9 +287,60 @@ def test_more_files_than_a_request_may_hold_are_refused_in_words(
     settings.DATA_UPLOAD_MAX_NUMBER_FILES = 2
     files = [SimpleUploadedFile(f"{n}.png", picture(side=n)) for n in (10, 11, 12)]
     page = login(owner).post(reverse("project_upload", args=["animals"]), {"files": files})
-    assert page.status_code == 400
+    assert page.status_code == 413
     assert "files came at once, and none was kept" in page.text
     assert not Image.objects.exists()
+
+
+@pytest.mark.parametrize(
+    ("content", "limit", "status", "words"),
+    [
+        (b"plain text", {}, 415, "Not an image that we can read"),
+        (picture()[:100], {}, 400, "Broken: the file ends too early"),
+        (picture(), {"UPLOAD_MAX_BYTES": 50}, 413, "Too large: more than"),
+        (picture(), {"UPLOAD_MAX_PIXELS": 50}, 413, "Too large: 64 × 64 pixels"),
+        (picture(), {"PROJECT_MAX_IMAGES": 0}, 507, "The project is full: it may have 0 images."),
+        (picture(), {"DISK_RESERVE_BYTES": 10**18}, 507, "The disk is nearly full"),
+        (picture(), {"UPLOAD_MAX_BYTES": -1_100_000, "UPLOAD_MAX_ZIP_BYTES": -1_100_000}, 413, "too large"),
+    ],
+)
+def test_a_page_and_the_api_say_why_nothing_was_taken_in(
+    content: bytes,
+    limit: dict[str, int],
+    status: int,
+    words: str,
+    project: Project,
+    owner: User,
+    login: Login,
+    settings: object,
+) -> None:
+    for name, value in limit.items():
+        setattr(settings, name, value)
+    client = login(owner)
+    client.raise_request_exception = False
+    for url in (reverse("project_upload", args=["animals"]), reverse("api-images", args=["animals"])):
+        answer = client.post(url, {"files": [SimpleUploadedFile("red.png", content)]})
+        assert (answer.status_code, words in answer.text) == (status, True), url
+    assert answer["Content-Type"] == "application/json"
+    assert not Image.objects.exists()
+
+
+@pytest.mark.parametrize(
+    "words", ["database or disk is full", "could not extend file: No space left on device"]
+)
+def test_a_database_that_can_not_grow_is_a_full_disk(
+    words: str, project: Project, owner: User, login: Login, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OperationalError(words)
+
+    monkeypatch.setattr(projects, "change", full)
+    client = login(owner)
+    client.raise_request_exception = False
+    page = client.post(reverse("project_settings", args=["animals"]), {"name": "Zoo"})
+    assert (page.status_code, "The disk of this site is full" in page.text) == (507, True)
+    answer = client.patch(reverse("api-project", args=["animals"]), {"name": "Zoo"}, "application/json")
+    assert (answer.status_code, answer.json()["detail"][:25]) == (507, "The disk of this site is ")
 
 
 def test_the_report_names_what_was_refused_first(
