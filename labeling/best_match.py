@@ -3,17 +3,21 @@
 import io
 from collections.abc import Sequence
 
-from gallery import decoding
+import PIL.Image
+
+from gallery import decoder, intake
 from labeling import clip
 
 
 def best_match(content: bytes, texts: Sequence[str]) -> str:
     """The text that is most similar to the image in `content`. Of equal ones the first.
 
-    Raises decoding.BadPicture and clip.ModelUnusable.
+    Raises decoding.BadPicture, intake.StorageFull and clip.ModelUnusable.
     """
     engine = clip.engine()
-    picture = decoding.rgb(io.BytesIO(content), engine.side)
+    with intake.received([content]) as file:
+        preview = decoder.decode(file.path).preview
+    picture = PIL.Image.open(io.BytesIO(preview)).convert("RGB")
     [image] = engine.embed_images([picture])
     similarities = engine.embed_texts(texts) @ image
     return texts[int(similarities.argmax())]
