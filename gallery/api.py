@@ -195,6 +195,17 @@ class UploadDetail(GenericAPIView):
         return Response(UploadSerializer(upload).data)
 
 
+class UploadStop(GenericAPIView):
+    serializer_class = UploadSerializer
+
+    @extend_schema(request=None)
+    def post(self, request: Request, pk: int) -> Response:
+        """Stop unpacking a ZIP. What is in the project already stays."""
+        upload = uploads.to_stop(request.user, pk)
+        uploads.stop(upload, request.user)
+        return Response(UploadSerializer(upload).data)
+
+
 class ImageDetail(GenericAPIView):
     serializer_class = ImageSerializer
 

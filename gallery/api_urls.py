@@ -10,6 +10,7 @@ urlpatterns = [
     path("projects/<slug:slug>/members/<int:pk>/", api.Member.as_view(), name="api-member"),
     path("projects/<slug:slug>/images/", api.Images.as_view(), name="api-images"),
     path("uploads/<int:pk>/", api.UploadDetail.as_view(), name="api-upload"),
+    path("uploads/<int:pk>/stop/", api.UploadStop.as_view(), name="api-upload-stop"),
     path("images/<int:pk>/", api.ImageDetail.as_view(), name="api-image"),
     path("images/<int:pk>/file/", api.ImageFile.as_view(), name="api-image-file"),
     path("images/<int:pk>/thumbnail/", api.ImageFile.as_view(field="thumbnail"), name="api-image-thumbnail"),

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import uuid
 from collections import Counter
+from datetime import timedelta
 from pathlib import Path
 from typing import Self
 
@@ -70,6 +71,10 @@ class Membership(models.Model):
         return f"{self.user} ({self.role})"
 
 
+# Longer than between two signs of life of an unpacking that goes on.
+SILENCE = timedelta(minutes=1)
+
+
 class Upload(models.Model):
     """One act of adding images; what became of each name stands in its entries."""
 
@@ -100,6 +105,11 @@ class Upload(models.Model):
 
     def get_absolute_url(self) -> str:
         return reverse("upload", args=[self.pk])
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether nothing has come of its ZIP for a while."""
+        return self.state == self.State.OPEN and timezone.now() - (self.beat_at or self.created_at) > SILENCE
 
     @cached_property
     def counts(self) -> Counter[str]:

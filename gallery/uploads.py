@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from gallery import archives, decoder, intake
+from gallery import access, archives, decoder, intake
 from gallery.access import User
 from gallery.decoding import SUFFIXES, BadPicture
 from gallery.intake import Received, StorageFull
@@ -239,6 +239,8 @@ def _expand(upload: Upload, until: float) -> None:
         first = upload.total - len(infos)
         done = upload.entries.filter(position__gte=first, position__lt=upload.total).count()
         for position, info in list(enumerate(infos, start=first))[done:]:
+            if not Upload.objects.filter(pk=upload.pk, state=Upload.State.OPEN).exists():
+                return  # it was stopped
             intake.check_disk()
             # Where a second task expands the same ZIP, the first to write an entry has it.
             with suppress(IntegrityError):
@@ -261,6 +263,22 @@ def finish(upload: Upload, error: str = "") -> None:
         upload.archive.storage.delete(upload.archive.name)
     upload.state, upload.error, upload.archive = state, error, ""
     embed_later(upload.project_id)
+
+
+def to_stop(user: User, pk: int) -> Upload:
+    """The upload, for one's own or a reviewer's hand to stop. Raises as `access.fetch` does."""
+    own = Upload.objects.filter(pk=pk, uploaded_by=user.pk).exists()
+    return access.fetch(
+        Upload.objects.select_related("project"), user, "upload" if own else "delete images", pk=pk
+    )
+
+
+def stop(upload: Upload, user: User) -> bool:
+    """End the unpacking of a ZIP; what is in stays. False where it had ended already."""
+    if not Upload.objects.filter(pk=upload.pk, state=Upload.State.OPEN).exists():
+        return False
+    finish(upload, error=f"Stopped by {user.get_username()}.")
+    return True
 
 
 def resume_expansions() -> None:

@@ -10,6 +10,7 @@ urlpatterns = [
     path("members/<int:pk>/", views.member, name="member"),
     path("projects/<slug:slug>/upload/", views.project_upload, name="project_upload"),
     path("uploads/<int:pk>/", views.upload, name="upload"),
+    path("uploads/<int:pk>/stop/", views.upload_stop, name="upload_stop"),
     path("images/<int:pk>/file/", views.image_file, name="image_file"),
     path("images/<int:pk>/thumbnail/", views.image_thumbnail, name="image_thumbnail"),
     path("images/<int:pk>/preview/", views.image_preview, name="image_preview"),

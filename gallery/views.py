@@ -196,12 +196,24 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
         "project": row.project,
         "may": allowed(row.role),
         "tab": "images",
+        "may_stop": {"upload" if row.uploaded_by == request.user else "delete images"} <= allowed(row.role),
         "outcome": outcome,
         "outcomes": [(value, label, row.counts[value]) for value, label in UploadEntry.Outcome.choices],
         "done": row.counts.total(),
         "page": Paginator(entries, ENTRIES_A_PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "gallery/upload.html", context)
+
+
+@login_required
+@require_POST
+def upload_stop(request: HttpRequest, pk: int) -> HttpResponse:
+    row = uploads.to_stop(request.user, pk)
+    detail = "What is unpacked already stays in the project."
+    if ask := asked_back(request, "Stop unpacking the ZIP?", detail, "Stop"):
+        return ask
+    uploads.stop(row, request.user)
+    return redirect(row)
 
 
 @login_required

@@ -34,6 +34,7 @@ TABLE = {
     "api-member": {"patch": OWNER, "delete": OWNER},
     "api-images": {"get": VIEWER, "post": LABELER},
     "api-upload": {"get": VIEWER},
+    "api-upload-stop": {"post": REVIEWER},
     "api-image": {"get": VIEWER, "delete": REVIEWER},
     "api-image-file": {"get": VIEWER},
     "api-image-thumbnail": {"get": VIEWER},
@@ -79,6 +80,7 @@ def house(
         people={"nobody": None, "stranger": stranger, **members, OWNER: owner},
         ids={
             "api-member": guest.pk,
+            "api-upload-stop": project.uploads.first().pk,
             "api-upload": project.uploads.first().pk,
             "image": image.pk,
             "label-set": scored.pk,

@@ -533,3 +533,32 @@ def test_nothing_is_left_under_a_temporary_name(project: Project, owner: User, s
     files = [ContentFile(picture(), "a.png"), ContentFile(b"none", "b.png"), packed(*pictures(3))]
     uploads.add_images(project, owner, files)
     assert os.listdir(settings.FILE_UPLOAD_TEMP_DIR) == before
+
+
+def test_the_unpacking_of_a_zip_can_be_stopped(project: Project, owner: User, settings: object) -> None:
+    upload = uploads.add_images(project, owner, [packed(*pictures(40))])
+    uploads.expand(upload, seconds=0)
+    assert project.images.count() == 1
+    assert uploads.stop(upload, owner)
+    assert (upload.state, upload.error) == (Upload.State.FAILED, "Stopped by olga.")
+    tasks.expand_zip(upload.pk)
+    assert project.images.count() == 1
+    assert [path for path in stored(settings) if path.endswith(".zip")] == []
+    assert not uploads.stop(upload, owner), "it has ended already"
+
+
+def test_one_that_is_stopped_under_way_ends_at_the_next_entry(
+    project: Project, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = uploads.add_images(project, owner, [packed(*pictures(40))])
+    add = uploads._add
+
+    def stopped_at_the_third(*args: object) -> None:
+        add(*args)
+        if project.images.count() == 3:
+            uploads.stop(Upload.objects.get(), owner)
+
+    monkeypatch.setattr(uploads, "_add", stopped_at_the_third)
+    tasks.expand_zip(upload.pk)
+    upload.refresh_from_db()
+    assert (project.images.count(), upload.state) == (3, Upload.State.FAILED)

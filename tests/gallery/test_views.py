@@ -36,6 +36,7 @@ PAGES = {
     "member": {"post": OWNER},
     "project_upload": {"get": LABELER, "post": LABELER},
     "upload": {"get": VIEWER},
+    "upload_stop": {"post": REVIEWER},
     "image_file": {"get": VIEWER},
     "image_thumbnail": {"get": VIEWER},
     "image_preview": {"get": VIEWER},
@@ -62,7 +63,7 @@ def address(name: str, project: Project, image: Image) -> str:
         return reverse(name)
     if name.startswith("image_"):
         return reverse(name, args=[image.pk])
-    if name == "upload":
+    if name in ("upload", "upload_stop"):
         return reverse(name, args=[project.uploads.get().pk])
     if name == "member":
         return reverse(name, args=[project.memberships.get(role=VIEWER).pk])
@@ -341,6 +342,26 @@ def test_a_database_that_can_not_grow_is_a_full_disk(
     assert (page.status_code, "The disk of this site is full" in page.text) == (507, True)
     answer = client.patch(reverse("api-project", args=["animals"]), {"name": "Zoo"}, "application/json")
     assert (answer.status_code, answer.json()["detail"][:25]) == (507, "The disk of this site is ")
+
+
+def test_a_zip_that_does_not_move_says_so_and_is_stopped_by_its_sender_or_a_reviewer(
+    project: Project, owner: User, login: Login, member: Callable[[str], User]
+) -> None:
+    labeler = member(LABELER)
+    upload = Upload.objects.create(
+        project=project, uploaded_by=owner, state=Upload.State.OPEN, total=40, beat_at=timezone.now()
+    )
+    page, stop = reverse("upload", args=[upload.pk]), reverse("upload_stop", args=[upload.pk])
+    assert "Nothing has moved" not in login(owner).get(page).text
+    Upload.objects.update(beat_at=timezone.now() - timedelta(minutes=2))
+    assert "Nothing has moved for a while" in login(owner).get(page).text
+    assert stop in login(owner).get(page).text and stop not in login(labeler).get(page).text
+    assert login(labeler).post(stop).status_code == 403
+    Upload.objects.update(uploaded_by=labeler)
+    asked = login(labeler).post(stop)
+    assert "Stop unpacking the ZIP?" in asked.text
+    assert login(labeler).post(stop, {"confirmed": "yes"}).url == page
+    assert "Stopped by labeler." in login(owner).get(page).text
 
 
 def test_the_report_names_what_was_refused_first(
