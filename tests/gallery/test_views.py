@@ -8,8 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError, connection, transaction
-from django.http import HttpResponse
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
@@ -23,98 +22,13 @@ from labeling.models import LabelSet
 from tests.conftest import picture
 
 VIEWER, LABELER, REVIEWER, OWNER = Role.values
-People = dict[str, User | None]
 Login = Callable[[User | None], Client]
 Add = Callable[..., list[Image]]
-
-# The lowest role that each method of each page takes, or None where any login will do.
-PAGES = {
-    "projects": {"get": None},
-    "project_settings": {"get": OWNER, "post": OWNER},
-    "project_delete": {"post": OWNER},
-    "members": {"get": VIEWER, "post": OWNER},
-    "member": {"post": OWNER},
-    "project_upload": {"get": LABELER, "post": LABELER},
-    "upload": {"get": VIEWER},
-    "upload_stop": {"post": REVIEWER},
-    "image_file": {"get": VIEWER},
-    "image_thumbnail": {"get": VIEWER},
-    "image_preview": {"get": VIEWER},
-    "image_delete": {"post": REVIEWER},
-    "tokens": {"get": None, "post": None},
-    "project_new": {"get": None, "post": None},
-}
-CELLS = [(name, method, role) for name, methods in PAGES.items() for method, role in methods.items()]
-
-
-@pytest.fixture
-def people(owner: User, stranger: User, member: Callable[[str], User]) -> People:
-    roles = {role: member(role) for role in (VIEWER, LABELER, REVIEWER)}
-    return {"nobody": None, "stranger": stranger, **roles, OWNER: owner}
 
 
 @pytest.fixture
 def image(add: Add) -> Image:
     return add(("red.png", picture("red")))[0]
-
-
-def address(name: str, project: Project, image: Image) -> str:
-    if name in ("projects", "tokens", "project_new"):
-        return reverse(name)
-    if name.startswith("image_"):
-        return reverse(name, args=[image.pk])
-    if name in ("upload", "upload_stop"):
-        return reverse(name, args=[project.uploads.get().pk])
-    if name == "member":
-        return reverse(name, args=[project.memberships.get(role=VIEWER).pk])
-    return reverse(name, args=[project.slug])
-
-
-def body(name: str) -> dict[str, object]:
-    """What a right POST to the page says."""
-    return {
-        "project_settings": {"name": "Zoo", "description": ""},
-        "project_delete": {"confirm": "Animals"},
-        "members": {"username": "sven", "role": VIEWER},
-        "member": {"role": LABELER},
-        "project_upload": {"files": SimpleUploadedFile("pink.png", picture("pink"))},
-        "tokens": {"days": 7},
-        "project_new": {"name": "More", "labels": "cat\ndog"},
-    }.get(name, {})
-
-
-def ask(client: Client, url: str, name: str, method: str) -> HttpResponse:
-    """The answer; what it changes is taken back."""
-    with transaction.atomic():
-        answer = client.get(url) if method == "get" else client.post(url, body(name))
-        transaction.set_rollback(True)
-    return answer
-
-
-@pytest.mark.parametrize(("name", "method", "lowest"), CELLS)
-def test_who_gets_in(
-    name: str, method: str, lowest: str | None, people: People, project: Project, image: Image, login: Login
-) -> None:
-    url = address(name, project, image)
-    for who, user in people.items():
-        answer = ask(login(user), url, name, method)
-        if who == "nobody":
-            assert answer.status_code == 302 and answer.url.startswith(reverse("account_login")), who
-        elif lowest is None or (who in Role.values and Role.values.index(who) >= Role.values.index(lowest)):
-            assert answer.status_code in (200, 302), who
-        else:
-            assert answer.status_code == (404 if who == "stranger" else 403), who
-
-
-@pytest.mark.parametrize("name", PAGES)
-def test_other_methods_are_refused(
-    name: str, people: People, project: Project, image: Image, login: Login
-) -> None:
-    url, client = address(name, project, image), login(people[OWNER])
-    others = {"get", "post", "put", "patch", "delete"} - set(PAGES[name])
-    assert {method: getattr(client, method)(url).status_code for method in others} == dict.fromkeys(
-        others, 405
-    )
 
 
 def queries(client: Client, url: str) -> int:

@@ -49,34 +49,6 @@ def messages(response: object) -> list[str]:
     return [str(message) for message in response.context["messages"]]
 
 
-# Who gets in
-
-PAGES = {
-    "gallery": "view",
-    "image": "view",
-    "progress": "view",
-    "run": "view",
-    "export": "export",
-    "review": "review",
-    "label_set_new": "edit labels",
-    "label_set_edit": "edit labels",
-}
-ACTIONS = {
-    "decide": "review",
-    "undo": "review",
-    "run_start": "run",
-    "run_cancel": "run",
-    "run_retry": "run",
-    "label_set_delete": "edit labels",
-}
-MAY = {
-    "viewer": {"view", "export"},
-    "labeler": {"view", "export", "review"},
-    "reviewer": {"view", "export", "review", "run", "edit labels"},
-    "owner": {"view", "export", "review", "run", "edit labels"},
-}
-
-
 def address(name: str, label_set: LabelSet) -> str:
     if name in ("gallery", "label_set_new"):
         return reverse(name, args=[label_set.project.slug])
@@ -89,61 +61,6 @@ def read(response: object) -> int:
     if getattr(response, "streaming", False):
         list(response.streaming_content)
     return response.status_code
-
-
-@pytest.mark.parametrize("role", MAY)
-@pytest.mark.parametrize("name", PAGES)
-def test_each_role_sees_its_pages(
-    animals: LabelSet, member: Callable, login: Callable, owner: User, name: str, role: str
-) -> None:
-    client = login(owner if role == "owner" else member(role))
-    expected = 200 if PAGES[name] in MAY[role] else 403
-    assert read(client.get(address(name, animals))) == expected
-
-
-@pytest.mark.parametrize("role", MAY)
-@pytest.mark.parametrize("name", ACTIONS)
-def test_each_role_does_what_it_may(
-    animals: LabelSet, member: Callable, login: Callable, owner: User, name: str, role: str
-) -> None:
-    client = login(owner if role == "owner" else member(role))
-    expected = 302 if ACTIONS[name] in MAY[role] else 403
-    data = {"image": ids(animals)[0], "verdict": "accepted", "confirmed": "yes"}
-    answer = client.post(address(name, animals), data)
-    assert answer.status_code == expected
-    if expected == 403:
-        assert not Review.objects.exists() and animals.runs.count() == 1
-
-
-@pytest.mark.parametrize("name", [*PAGES, *ACTIONS])
-def test_to_a_stranger_nothing_is_there(
-    animals: LabelSet, login: Callable, stranger: User, name: str
-) -> None:
-    client, where = login(stranger), address(name, animals)
-    assert (client.get if name in PAGES else client.post)(where).status_code == 404
-
-
-@pytest.mark.parametrize("name", [*PAGES, *ACTIONS])
-def test_who_is_not_logged_in_is_sent_to_log_in(animals: LabelSet, login: Callable, name: str) -> None:
-    client, where = login(None), address(name, animals)
-    response = (client.get if name in PAGES else client.post)(where)
-    assert response.status_code == 302 and response.url.startswith(reverse("account_login"))
-
-
-@pytest.mark.parametrize("name", [*PAGES, *ACTIONS])
-def test_wrong_methods_are_refused(animals: LabelSet, client: Client, name: str) -> None:
-    where = address(name, animals)
-    wrong = [client.put, client.delete, client.patch]
-    wrong += [client.get] if name in ACTIONS else []
-    wrong += [client.post] if name in PAGES and not name.startswith("label_set") else []
-    assert {send(where).status_code for send in wrong} == {405}
-
-
-@pytest.mark.parametrize("name", ACTIONS)
-def test_every_action_is_guarded_against_forgery(animals: LabelSet, owner: User, name: str) -> None:
-    client = Client(enforce_csrf_checks=True)
-    client.force_login(owner)
-    assert client.post(address(name, animals)).status_code == 403
 
 
 def test_a_viewer_is_shown_no_action(animals: LabelSet, member: Callable, login: Callable) -> None:
