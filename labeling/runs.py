@@ -31,6 +31,8 @@ STRIKES = 3
 REST = timedelta(seconds=5)
 # A chunk whose worker dies again and again with no image to blame: the model itself doesn't fit this machine.
 DEATHS_WITH_NO_SUSPECT = 5
+# Where nothing at all was scored, and so many pictures had all their tries, it is not the pictures.
+VAIN_PICTURES = 3
 
 NO_RETRY = "Only the newest run of a label set has images to try again, and only once it is done."
 
@@ -363,13 +365,22 @@ def _in_vain(chunk: ScoringChunk, how_often: str) -> str:
 
 
 def hopeless(chunk: ScoringChunk) -> str:
-    """Why the chunk's run can't go on: every attempt ends before any image of it is tried. Else empty."""
+    """Why the chunk's run can't go on: no attempt reaches a picture, or none gets over one. Else empty."""
+    if why := _all_in_vain(chunk):
+        return why
     tries = ImageAttempt.objects.filter(run=chunk.run, image__in=chunk.image_ids)
     suspected = tries.aggregate(sum=Sum("attempts"))["sum"] or 0
     if chunk.attempts <= DEATHS_WITH_NO_SUSPECT + suspected:
         return ""
     said = _in_vain(chunk, "several times before its first picture")
     return said if chunk.error else f"{said} Is the memory too small?"
+
+
+def _all_in_vain(chunk: ScoringChunk) -> str:
+    given_up = chunk.run.image_attempts.filter(failed=True, attempts__gte=STRIKES)
+    if given_up.count() < VAIN_PICTURES or progress(chunk.run).done:
+        return ""
+    return f"Not one picture could be scored. {given_up.latest('pk').reason}"[:300]
 
 
 def try_to_prepare(run: ScoringRun) -> bool:

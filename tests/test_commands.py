@@ -1,5 +1,6 @@
 """The commands as a new user types them, each in a process and a DATA_DIR of its own."""
 
+import contextlib
 import csv
 import os
 import re
@@ -7,12 +8,14 @@ import signal
 import socket
 import subprocess
 import sys
+import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import PIL.Image
+import psutil
 import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
@@ -21,6 +24,7 @@ from django.core.management import CommandError, call_command
 from gallery import uploads
 from gallery.models import Project
 from labeling.management.commands import demo
+from labeling.worker import NICE
 from tests.live import Site, free_port, wait_for
 from tests.test_settings import SETTINGS
 
@@ -363,3 +367,81 @@ def test_a_worker_without_a_database_says_so(site: NewSite) -> None:
     assert done.returncode == 1
     assert "The database is not up to date. Run “manage.py migrate” first." in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.fixture
+def serving(site: NewSite) -> tuple[subprocess.Popen, int]:
+    """`manage.py start`, and its port."""
+    port = free_port()
+    process = site.start("start", "--port", str(port))
+    wait_for(lambda: serves(port) and workers(site), 60, "it does not serve")
+    return process, port
+
+
+def serves(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz", timeout=5) as answer:
+            return answer.status == 200
+    except OSError:
+        return False
+
+
+def with_words(site: NewSite, *words: str) -> list[psutil.Process]:
+    """The site's processes that have all these words in their command lines."""
+    found = []
+    for process in site.processes():
+        with contextlib.suppress(psutil.Error):
+            if set(words) <= set(process.cmdline()):
+                found.append(process)
+    return found
+
+
+def workers(site: NewSite) -> list[psutil.Process]:
+    return with_words(site, "qcluster")
+
+
+def test_a_part_of_the_site_that_dies_is_started_afresh(
+    site: NewSite, serving: tuple[subprocess.Popen, int]
+) -> None:
+    process, port = serving
+    for words in (["gunicorn"], ["worker", "-v0"]):
+        [first, *_] = with_words(site, *words)
+        first.kill()
+        wait_for(
+            lambda words=words, old=first: serves(port) and old.pid not in map(pid, with_words(site, *words)),
+            30,
+            f"{words} did not come back",
+        )
+    wait_for(lambda: workers(site), 30, "no cluster came back")
+    assert process.poll() is None and "is started afresh" in site.log()
+
+
+def pid(process: psutil.Process) -> int:
+    return process.pid
+
+
+def test_a_killed_start_takes_its_parts_along_and_can_be_started_again(
+    site: NewSite, serving: tuple[subprocess.Popen, int]
+) -> None:
+    process, port = serving
+    process.kill()
+    process.wait()
+    wait_for(lambda: not site.processes(), 40, "its parts stay behind")
+    site.start("start", "--port", str(port))
+    wait_for(lambda: serves(port), 60, "it does not serve again")
+
+
+def test_a_part_that_can_not_run_ends_the_site_in_words(site: NewSite, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.mkdir()
+    (broken / "gunicorn.py").write_text("raise SystemExit('there is no gunicorn here')")
+    done = site.run("start", "--port", str(free_port()), PYTHONPATH=str(broken))
+    assert done.returncode == 1
+    assert "The web server ends again and again; its reason stands above." in done.stderr
+    assert "there is no gunicorn here" in done.stderr and "Traceback" not in done.stderr
+    assert site.processes() == []
+
+
+def test_the_worker_gives_way_to_people(site: NewSite, serving: tuple[subprocess.Popen, int]) -> None:
+    assert {process.nice() for process in workers(site)} == {NICE}
+    assert {process.nice() for process in with_words(site, "gunicorn")} == {0}

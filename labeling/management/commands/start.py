@@ -1,3 +1,4 @@
+import ctypes
 import signal
 import socket
 import subprocess
@@ -10,11 +11,15 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
 from clipsite.prepare import prepare
-from labeling import clip
+from labeling import clip, worker
+from labeling.worker import STOP_SECONDS
 
 # One process with threads: its memory is CLIP's once, and SQLite likes one writer's process.
 GUNICORN = ["--worker-class=gthread", "--workers=1", "--threads=8", "--timeout=120", "--no-control-socket"]
 QUIET = ["--log-level=warning"]
+# A part that dies within so many seconds, and so many times in a row, can't run at all.
+SOON, DEATHS = 5, 5
+PR_SET_PDEATHSIG = 1  # of Linux' prctl.h
 
 
 class Command(BaseCommand):
@@ -26,18 +31,17 @@ class Command(BaseCommand):
     def handle(self, *args: Any, port: int, **options: Any) -> None:
         model = self.usable_model()
         self.check_address(port)
+        self.check_worker()
         prepare()
         self.say(f"Model: {model.name}")
         signals: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: signals.append(number))
-        commands = [
-            ["-m", "gunicorn", *self.gunicorn(port), "clipsite.wsgi"],
-            [settings.BASE_DIR / "manage.py", "worker", "-v0"],
-        ]
-        # In sessions of their own: a Ctrl-C reaches this process alone, which then ends them in good order.
-        parts = [subprocess.Popen([sys.executable, *command], start_new_session=True) for command in commands]
-        self.run_until_one_ends(parts, signals, port)
+        commands = {
+            "web server": ["-m", "gunicorn", *self.gunicorn(port), "clipsite.wsgi"],
+            "worker": [str(settings.BASE_DIR / "manage.py"), "worker", "-v0"],
+        }
+        self.keep_running(commands, signals, port)
 
     def usable_model(self) -> clip.ModelFolder:
         try:
@@ -55,6 +59,14 @@ class Command(BaseCommand):
                 f"{settings.HOST}:{port} can't be used ({reason}). Another port: --port {port + 1}"
             ) from error
 
+    def check_worker(self) -> None:
+        """One that ends with a site that was killed a moment ago is waited for."""
+        until = time.monotonic() + STOP_SECONDS + SOON
+        while worker.is_running():
+            if time.monotonic() > until:
+                raise CommandError("A worker is running already for this DATA_DIR. End it first.")
+            time.sleep(0.2)
+
     def say(self, text: str) -> None:
         self.stdout.write(text)
         self.stdout.flush()
@@ -62,22 +74,43 @@ class Command(BaseCommand):
     def gunicorn(self, port: int) -> list[str]:
         return [*GUNICORN, *QUIET, f"--bind={settings.HOST}:{port}", f"--pythonpath={settings.BASE_DIR}"]
 
-    def run_until_one_ends(self, parts: list[subprocess.Popen], signals: list[int], port: int) -> None:
-        """Wait for a signal, or for the end of either part, which ends the other too."""
+    def keep_running(self, commands: dict[str, list[str]], signals: list[int], port: int) -> None:
+        """Run all parts until a signal comes, each one afresh when it dies.
+
+        Raises CommandError where one dies at once, again and again.
+        """
+        parts = {name: begin(command) for name, command in commands.items()}
+        begun, deaths = dict.fromkeys(parts, time.monotonic()), dict.fromkeys(parts, 0)
         announced = False
-        while not signals and all(part.poll() is None for part in parts):
-            time.sleep(0.2)
-            if not announced and answers(port):
-                announced = True
-                host = "localhost" if settings.HOST == "0.0.0.0" else settings.HOST
-                self.say(f"clipsite is at http://{host}:{port}/ (Ctrl-C ends it)")
-        died = [part for part in parts if part.poll() is not None]
-        for part in parts:
-            part.terminate()
-        for part in parts:
-            part.wait()
-        if died and not signals:
-            raise CommandError("The web server or the worker ended by itself; its reason stands above.")
+        try:
+            while not signals:
+                time.sleep(0.2)
+                for name in [name for name, part in parts.items() if part.poll() is not None]:
+                    soon = time.monotonic() - begun[name] < SOON
+                    deaths[name] = deaths[name] + 1 if soon else 1
+                    if deaths[name] == DEATHS:
+                        raise CommandError(f"The {name} ends again and again; its reason stands above.")
+                    self.stderr.write(f"The {name} ended by itself: it is started afresh.")
+                    parts[name], begun[name] = begin(commands[name]), time.monotonic()
+                if not announced and answers(port):
+                    announced = True
+                    host = "localhost" if settings.HOST == "0.0.0.0" else settings.HOST
+                    self.say(f"clipsite is at http://{host}:{port}/ (Ctrl-C ends it)")
+        finally:
+            for part in parts.values():
+                part.terminate()
+            for part in parts.values():
+                part.wait()
+
+
+def begin(command: list[str]) -> subprocess.Popen:
+    """Start a part, in a session of its own: a Ctrl-C reaches this process alone, which ends all parts."""
+    return subprocess.Popen([sys.executable, *command], start_new_session=True, preexec_fn=end_with_parent)
+
+
+def end_with_parent() -> None:
+    """Have the kernel tell this process when the one that started it is gone, SIGKILL included."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def answers(port: int) -> bool:
