@@ -32,7 +32,7 @@ REST = timedelta(seconds=5)
 # A chunk whose worker dies again and again with no image to blame: the model itself doesn't fit this machine.
 DEATHS_WITH_NO_SUSPECT = 5
 # Where nothing at all was scored, and so many pictures had all their tries, it is not the pictures.
-VAIN_PICTURES = 3
+VAIN_PICTURES = 10
 
 NO_RETRY = "Only the newest run of a label set has images to try again, and only once it is done."
 

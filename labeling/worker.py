@@ -130,8 +130,12 @@ def _watch(cluster: subprocess.Popen, signals: Sequence[int]) -> None:
         if cluster.poll() is not None or any(not _lives(member) for member in members):
             logger.warning("a process of the worker died: the worker is started afresh")
             return
-        # Whatever else they start, a decoder, may die without them.
-        members = {member for member in members | _children(cluster) if _is_of_cluster(member, cluster.pid)}
+        # Whatever else they start, a decoder, may die alone. In this order: one that dies just now stays.
+        members = {
+            member
+            for member in members | _children(cluster)
+            if _is_of_cluster(member, cluster.pid) or not _lives(member)
+        }
         if ticks % (BEAT_SECONDS / WATCH_SECONDS) == 0:
             _beat(follow=ticks % (FOLLOW_SECONDS / WATCH_SECONDS) == 0)
         time.sleep(WATCH_SECONDS)

@@ -295,6 +295,25 @@ def test_an_error_that_stays_is_told_and_not_called_a_death(
     assert "No space left on device" in failed.first().reason and "died" not in failed.first().reason
 
 
+def test_where_nothing_can_be_scored_the_run_fails_before_all_pictures_had_their_tries(
+    label_set: LabelSet, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_large(*_: object) -> None:
+        raise MemoryError("too large for this machine")
+
+    monkeypatch.setattr(runs, "VAIN_PICTURES", 2)
+    monkeypatch.setattr(clip.Engine, "embed_images", too_large)
+    run = label_set.runs.get()
+    for _ in range(12):
+        work.until_none_is_left()
+        ScoringChunk.objects.update(queued_at=timezone.now())
+    run.refresh_from_db()
+    assert (run.state, run.image_attempts.filter(failed=True).count()) == (runs.RunState.FAILED, 2)
+    assert run.error.startswith(
+        "Not one picture could be scored. It failed 3 times at this picture: MemoryError"
+    )
+
+
 def test_a_run_whose_preparation_kills_its_worker_fails_and_holds_nobody_up(
     label_set: LabelSet, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
