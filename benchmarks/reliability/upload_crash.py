@@ -11,17 +11,15 @@ kill left behind, must be gone after `manage.py fsck --repair`.
 import argparse
 import hashlib
 import random
-import sqlite3
 import sys
 import threading
 import time
-from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import PIL.Image
 import requests
+from stored import faults, images_in, orphans
 from visitors import Program, Site, live_site, open_site, pictures, verdict, wait_for
 
 SEED, POINTS, POINTS_SHORT = 30, 20, 3
@@ -47,45 +45,12 @@ def upload_until_cut(program: Program, slug: str, files: Pictures, cut: list[str
         cut.append(str(error))
 
 
-def images_in(site: Site, slug: str) -> list[sqlite3.Row]:
-    sql = "SELECT i.* FROM gallery_image i JOIN gallery_project p ON p.id = i.project_id WHERE p.slug = ?"
-    with closing(sqlite3.connect(site.data_dir / "db.sqlite3", timeout=20)) as connection:
-        connection.row_factory = sqlite3.Row
-        return connection.execute(sql, [slug]).fetchall()
-
-
 def kill_web(site: Site) -> None:
     """SIGKILL to the web server's processes; `manage.py start` sees that and ends the worker."""
     for process in site.processes():
         if "gunicorn" in process.cmdline():
             process.kill()
     site.started[-1].wait(60)
-
-
-def faults(site: Site, images: list[sqlite3.Row]) -> list[str]:
-    """What a row says that its files don't."""
-    found = []
-    for image in images:
-        original = site.data_dir / "media" / image["file"]
-        if not original.exists() or hashlib.sha256(original.read_bytes()).hexdigest() != image["sha256"]:
-            found.append(f"{image['name']}: its file is missing or is another")
-        for field in ("preview", "thumbnail"):
-            try:
-                with PIL.Image.open(site.data_dir / "media" / image[field]) as picture:
-                    picture.load()
-            except OSError as error:
-                found.append(f"{image['name']}: {field}: {error}")
-    return found
-
-
-def orphans(site: Site) -> set[str]:
-    """Files that no row knows."""
-    media = site.data_dir / "media"
-    stored = {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()}
-    with closing(sqlite3.connect(site.data_dir / "db.sqlite3", timeout=20)) as connection:
-        for row in connection.execute("SELECT file, preview, thumbnail FROM gallery_image"):
-            stored -= set(row)
-    return stored
 
 
 def crash_once(site: Site, number: int, files: Pictures, rng: random.Random) -> list[str]:
