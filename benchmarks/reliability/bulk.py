@@ -14,16 +14,14 @@ import random
 import re
 import sys
 import threading
-import time
 import zipfile
-from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-import requests
 from visitors import (
+    Notes,
     Program,
     Site,
     Visitor,
@@ -32,6 +30,7 @@ from visitors import (
     open_site,
     percentile,
     pictures,
+    together,
     verdict,
     wait_for,
 )
@@ -49,22 +48,6 @@ IMAGE = re.compile(r'name="image" value="(\d+)"')
 LABEL = re.compile(r'name="label" value="(\d+)"')
 
 
-class Notes:
-    """What the visitors met."""
-
-    def __init__(self) -> None:
-        self.taken: list[float] = []
-        self.statuses: Counter[str] = Counter()
-        self.troubles: list[str] = []
-
-    def note(self, what: str, answer: requests.Response) -> requests.Response:
-        self.statuses[f"{what} {answer.status_code}"] += 1
-        # The beginning is enough: exports with pictures are large.
-        if not answer.ok or b"database is locked" in answer.content[:100_000]:
-            self.troubles.append(f"{what}: {answer.status_code} {answer.text[:200]}")
-        return answer
-
-
 def zipped(seed: int, count: int) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
@@ -76,11 +59,11 @@ def zipped(seed: int, count: int) -> bytes:
 def import_zips(program: Program, slug: str, zips: list[bytes], notes: Notes, over: threading.Event) -> None:
     for number, content in enumerate(zips):
         files = [("files", (f"{number}.zip", content))]
-        upload = notes.note("ZIP", program.post(f"projects/{slug}/images/", files=files)).json()["upload"]
-        while notes.note("report", program.get(f"uploads/{upload}/")).json()["state"] == "open":
+        upload = notes.ask("ZIP", program.post, f"projects/{slug}/images/", files=files).json()["upload"]
+        while notes.ask("report", program.get, f"uploads/{upload}/").json()["state"] == "open":
             if over.wait(0.5):
                 return
-    # The bar is about a site under bulk: without it the figure says nothing.
+    # Without bulk the figure would say nothing.
     notes.troubles.append("all ZIPs were unpacked before the time was over: send more")
 
 
@@ -89,21 +72,20 @@ def export(program: Program, label_set: int, notes: Notes, over: threading.Event
     while not over.wait(0.2):
         rounds += 1
         wanted = "format=jsonl" if rounds % 2 else "format=csv&images=1" if rounds % 8 == 0 else "format=csv"
-        notes.note("export", program.get(f"label-sets/{label_set}/export/?include=suggested&{wanted}"))
+        notes.ask("export", program.get, f"label-sets/{label_set}/export/?include=suggested&{wanted}")
 
 
 def review(visitor: Visitor, label_set: int, rng: random.Random, notes: Notes, over: threading.Event) -> None:
     address = f"/label-sets/{label_set}/review"
-    page = notes.note("review page", visitor.get(f"{address}/"))
+    page = notes.ask("review page", visitor.get, f"{address}/")
     while not over.wait(rng.uniform(*LOOK)):
         image, labels = IMAGE.search(page.text)[1], LABEL.findall(page.text)
-        notes.note("picture", visitor.get(f"/images/{image}/preview/"))
+        notes.ask("picture", visitor.get, f"/images/{image}/preview/")
         body = {"page": "review", "image": image, "label": rng.choice(labels)}
-        undo = rng.random() < UNDO
-        began = time.perf_counter()
-        page = visitor.submit(f"{address}s/undo/" if undo else f"{address}s/", body)
-        notes.taken.append(1000 * (time.perf_counter() - began))
-        notes.note("undo" if undo else "decision", page)
+        if rng.random() < UNDO:
+            page = notes.ask("decision", visitor.submit, f"{address}s/undo/", body)
+        else:
+            page = notes.ask("decision", visitor.submit, f"{address}s/", body)
 
 
 def scored(site: Site) -> int:
@@ -132,20 +114,13 @@ def under_bulk(site: Site, zips: list[bytes], seconds: float) -> Notes:
     visitors = [Visitor(site, name) for name in REVIEWERS]
     for visitor in visitors:
         visitor.log_in().raise_for_status()
-    notes, over = Notes(), threading.Event()
-    before = scored(site)
-    jobs: list[tuple[Callable[..., None], tuple]] = [
-        (import_zips, (program, slug, zips)),
-        (export, (Program(site, "ida"), label_set)),
-        *((review, (visitor, label_set, random.Random(visitor.name))) for visitor in visitors),
+    notes, before = Notes(), scored(site)
+    jobs = [
+        partial(import_zips, program, slug, zips, notes),
+        partial(export, Program(site, "ida"), label_set, notes),
+        *(partial(review, visitor, label_set, random.Random(visitor.name), notes) for visitor in visitors),
     ]
-    threads = [threading.Thread(target=job, args=(*args, notes, over)) for job, args in jobs]
-    for thread in threads:
-        thread.start()
-    time.sleep(seconds)
-    over.set()
-    for thread in threads:
-        thread.join()
+    together(seconds, jobs)
     came = site.value("SELECT COUNT(*) FROM gallery_image") - FIRST
     print(f"{came:,} pictures came in and {scored(site) - before:,} were scored in {seconds} s")
     return notes
@@ -160,9 +135,9 @@ def main() -> int:
         open_site(site)
         notes = under_bulk(site, zips, seconds)
         locked = log_of(site).count("database is locked")
-    print(", ".join(f"{count} × {what}" for what, count in sorted(notes.statuses.items())))
-    print(*notes.troubles[:10], f"{locked} times locked in the log", sep="\n")
-    half, most = percentile(notes.taken, 0.5), percentile(notes.taken, 0.99)
+    notes.tell()
+    half, most = (percentile(notes.taken["decision"], part) for part in (0.5, 0.99))
+    print(f"{locked} times locked in the log")
     print(f"a decision: half in {half:.0f} ms, 99 of 100 in {most:.0f} ms (at most {MOST_MS})")
     return verdict(not notes.troubles and not locked and most <= MOST_MS)
 

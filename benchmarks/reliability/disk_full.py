@@ -28,7 +28,7 @@ from visitors import Program, Site, Visitor, live_site, log_of, open_site, pictu
 
 SEED = 40
 MEGABYTES, RESERVE = 160, 20
-AT_ONCE, TRIES = 10, 400
+AT_ONCE, TRIES = 10, 100
 UNSHARE = ("unshare", "--user", "--map-root-user", "--mount")
 LABELS = [{"name": "red circle"}, {"name": "blue star"}]
 

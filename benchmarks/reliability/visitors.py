@@ -5,10 +5,14 @@ import random
 import re
 import sys
 import tempfile
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(ROOT))
@@ -117,11 +121,41 @@ def log_of(site: Site) -> str:
     return (site.data_dir / "log.txt").read_text(errors="replace")
 
 
-def until(seconds: float) -> Iterator[float]:
-    """The seconds that have passed, again and again until so many have."""
-    began = time.monotonic()
-    while (passed := time.monotonic() - began) < seconds:
-        yield passed
+class Notes:
+    """What visitors asked for, how long the answers took, and what was wrong with them."""
+
+    def __init__(self) -> None:
+        self.taken: dict[str, list[float]] = defaultdict(list)
+        self.statuses: Counter[str] = Counter()
+        self.troubles: list[str] = []
+
+    def ask(self, what: str, ask: Callable[..., requests.Response], *args: object, **options: object) -> Any:
+        began = time.perf_counter()
+        answer = ask(*args, **options)
+        self.taken[what].append(1000 * (time.perf_counter() - began))
+        self.statuses[f"{what} {answer.status_code}"] += 1
+        # The beginning is enough: exports with pictures are large.
+        if answer.status_code >= 500 or b"database is locked" in answer.content[:100_000]:
+            self.troubles.append(f"{what}: {answer.status_code} {answer.text[:200]}")
+        return answer
+
+    def tell(self) -> None:
+        for what, taken in sorted(self.taken.items()):
+            half, most = percentile(taken, 0.5), percentile(taken, 0.95)
+            print(f"{what:>24}: {len(taken):6,}, half in {half:5.0f} ms, 95 of 100 in {most:5.0f} ms")
+        print(", ".join(f"{count} × {what}" for what, count in sorted(self.statuses.items())))
+        print(*self.troubles[:10], sep="\n")
+
+
+def together(seconds: float, jobs: Sequence[Callable[[threading.Event], object]]) -> None:
+    """Have all jobs at it for so long; each is told when it is over. Raises what one of them raised."""
+    over = threading.Event()
+    with ThreadPoolExecutor(len(jobs)) as threads:
+        running = [threads.submit(job, over) for job in jobs]
+        wait(running, seconds, FIRST_EXCEPTION)
+        over.set()
+        for job in running:
+            job.result()
 
 
 def verdict(held: bool) -> int:

@@ -1,0 +1,25 @@
+"""The slow bars, each by its command in its short form."""
+
+import subprocess
+import sys
+
+import pytest
+from django.conf import settings
+
+SHORT_FORMS = [
+    ("contention.py", "--short"),
+    ("bulk.py", "--short"),
+    ("upload_crash.py", "--short"),
+    ("disk_full.py", "--short"),
+    ("soak.py", "--short"),
+]
+
+
+@pytest.mark.parametrize("command", SHORT_FORMS, ids=lambda command: command[0])
+def test_the_bar_holds_in_its_short_form(command: tuple[str, ...]) -> None:
+    script, *args = command
+    path = settings.BASE_DIR / "benchmarks" / "reliability" / script
+    done = subprocess.run(
+        [sys.executable, path, *args], cwd=settings.BASE_DIR, capture_output=True, text=True, timeout=500
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
