@@ -31,7 +31,7 @@ def label_scores(label_set: LabelSet, image: Image) -> list[LabelScore]:
 def _of_run(label_set: LabelSet, run: ScoringRun, rows: scoring.Rows) -> list[LabelScore]:
     vectors = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
     figures = scoring.score(rows, vectors, run.logit_scale, run.logit_bias)
-    known = label_set.labels.in_bulk()
+    known = {label.pk: label for label in label_set.labels.all()}
     scores = [
         LabelScore(label.pk, label.name, label.colour, float(similarity), float(probability))
         for entry, similarity, probability in zip(

@@ -1,6 +1,6 @@
-"""An order of images that is told by their keys: what comes after one of them, and what before.
+"""An order of rows that is told by their keys: what comes after one of them, and what before.
 
-Asked of the database by key, so that a neighbour is found in any list, and also of an image that has left it.
+Asked of the database by key, so that a neighbour is found in any list, and also of a row that has left it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,19 +8,17 @@ from typing import Any, NamedTuple
 
 from django.db.models import F, Q, QuerySet
 
-from gallery.models import Image
-
 
 class Key(NamedTuple):
-    """A field to sort by. Images that lack it come last, in either direction."""
+    """A field to sort by. Rows that lack it come last, in either direction."""
 
     name: str
     descending: bool = False
 
 
-def ordered(images: QuerySet[Image], keys: Sequence[Key]) -> QuerySet[Image]:
-    """`images` by their keys, of which the last must tell any two apart."""
-    return images.order_by(
+def ordered(rows: QuerySet, keys: Sequence[Key]) -> QuerySet:
+    """`rows` by their keys, of which the last must tell any two apart."""
+    return rows.order_by(
         *(
             F(key.name).desc(nulls_last=True) if key.descending else F(key.name).asc(nulls_last=True)
             for key in keys
@@ -28,14 +26,14 @@ def ordered(images: QuerySet[Image], keys: Sequence[Key]) -> QuerySet[Image]:
     )
 
 
-def after(images: QuerySet[Image], keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet[Image]:
+def after(rows: QuerySet, keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet:
     """Those that come after the place whose values are `at`, nearest first."""
-    return ordered(images, keys).filter(_beyond(keys, at, forward=True))
+    return ordered(rows, keys).filter(_beyond(keys, at, forward=True))
 
 
-def before(images: QuerySet[Image], keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet[Image]:
+def before(rows: QuerySet, keys: Sequence[Key], at: Mapping[str, Any]) -> QuerySet:
     """Those that come before the place whose values are `at`, nearest first."""
-    return ordered(images, keys).filter(_beyond(keys, at, forward=False)).reverse()
+    return ordered(rows, keys).filter(_beyond(keys, at, forward=False)).reverse()
 
 
 def _beyond(keys: Sequence[Key], at: Mapping[str, Any], forward: bool) -> Q:

@@ -62,11 +62,9 @@ def _review(request: HttpRequest, label_set: LabelSet, place: Place | None) -> d
         return context
     image = with_labels([place.image], label_set)[0]
     annotation = label_set.annotations.select_related("decided_by").filter(image=image).first()
-    following = Image.objects.filter(pk=place.next).first() if place.next else None
     return context | {
         "image": image,
         "annotation": annotation,
-        "following": following,
         "choices": _choices(label_set, image),
         "starter_note": starter_note(label_set.runs.defer("label_vectors").first()),
     }
@@ -94,13 +92,14 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
     # Told before the decision: a skipped image goes to the end of the queue.
     place = review.place(label_set, request.user, ids[0]) if page == "review" else None
+    following = place.next if place else None
     try:
         review.decide(label_set, request.user, form.decisions())
     except ValidationError as error:
         return refused(request, error.messages)
     images = _decided(label_set, ids)
     words = f"{_named(images)}: {_said(images, form.cleaned_data['verdict'])}"
-    return _answer(request, label_set, page, images, words, place.next if place else None, True)
+    return _answer(request, label_set, page, images, words, following, True)
 
 
 @login_required

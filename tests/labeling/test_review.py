@@ -49,7 +49,7 @@ def answer(label_set: LabelSet, number: int) -> tuple[str, str] | None:
 
 
 def numbers(label_set: LabelSet, user: User) -> list[int]:
-    return [int(name[6:11]) for name in queue(label_set, user).values_list("name", flat=True)]
+    return [int(name[6:11]) for name in queue(label_set, user).values_list("image__name", flat=True)]
 
 
 # Deciding
