@@ -8,8 +8,8 @@ from functools import cached_property
 from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db import models, transaction
+from django.db.models import Exists, ExpressionWrapper, OuterRef, Q, QuerySet
 
 from gallery.access import User, allowed
 from gallery.models import Image
@@ -200,9 +200,10 @@ def queue(label_set: LabelSet, user: User) -> QuerySet[Match]:
     return ordering.ordered(waiting.annotate(was_skipped=_was_skipped(label_set, user, "image")), QUEUE)
 
 
-def _was_skipped(label_set: LabelSet, user: User, image: str) -> Exists:
+def _was_skipped(label_set: LabelSet, user: User, image: str) -> ExpressionWrapper:
     skipped = label_set.reviews.filter(user=user, verdict=Verdict.SKIPPED, undone_by=None)
-    return Exists(skipped.filter(image=OuterRef(image)))
+    # One list for the whole query: an EXISTS would be asked of each row, several times over.
+    return ExpressionWrapper(Q(**{f"{image}__in": skipped.values("image")}), models.BooleanField())
 
 
 @dataclass(frozen=True)
