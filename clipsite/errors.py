@@ -19,6 +19,7 @@ from rest_framework import exceptions, serializers, views
 from rest_framework.response import Response
 
 from gallery.intake import StorageFull, is_full
+from gallery.invitations import Unusable
 from labeling.clip import ModelUnusable
 
 API = ("/api/", "/image_text_similarity_best_match")
@@ -56,6 +57,8 @@ def _as_drf(error: Exception) -> Exception:
             return Refused(507, str(error))
         case _ if is_full(error):
             return Refused(507, FULL)
+        case Unusable():
+            return Refused(error.status, str(error))
         case ModelUnusable():
             return Refused(503, str(error))
     return error

@@ -258,6 +258,7 @@ REST_FRAMEWORK = {
     "URL_FORMAT_OVERRIDE": None,
 }
 REST_KNOX = {"TOKEN_TTL": timedelta(days=90)}
+KNOX_TOKEN_MODEL = "gallery.ApiToken"
 SPECTACULAR_SETTINGS = {
     "TITLE": "clipsite",
     "DESCRIPTION": "Pictures in, labels proposed by CLIP, corrected by people, out by REST.",

@@ -12,11 +12,10 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
-from knox.models import AuthToken
 
 from gallery import members, uploads
 from gallery.access import Role
-from gallery.models import Image, Membership, Project, Upload, UploadEntry, free_slug
+from gallery.models import ApiToken, Image, Invitation, Membership, Project, Upload, UploadEntry, free_slug
 
 admin.site.site_header = admin.site.site_title = "clipsite"
 # The site's own log-in page counts failures; the admin's would not.
@@ -202,37 +201,55 @@ class UploadEntryAdmin(ReadOnly, admin.ModelAdmin):
     show_full_result_count = False
 
 
-if admin.site.is_registered(AuthToken):
-    admin.site.unregister(AuthToken)
+@admin.register(Invitation)
+class InvitationAdmin(ReadOnly, admin.ModelAdmin):
+    """Invitations can be deleted, and their links with them, but made by owners alone."""
+
+    list_display = ["project", "role", "created_by", "created_at", "expires_at", "used_by", "used_at"]
+    list_select_related = ["project", "created_by", "used_by"]
+    list_filter = ["role", "created_at"]
+    search_fields = ["project__name", "project__slug", "created_by__username", "used_by__username"]
+
+    def has_delete_permission(self, request: HttpRequest, obj: Invitation | None = None) -> bool:
+        return admin.ModelAdmin.has_delete_permission(self, request, obj)
 
 
-@admin.register(AuthToken)
+@admin.register(ApiToken)
 class TokenAdmin(ReadOnly, admin.ModelAdmin):
     """Tokens can be revoked. Their hash is shown nowhere, so they have no page of their own."""
 
-    list_display = ["begins_with", "user", "created", "expiry"]
+    list_display = ["begins_with", "name", "user", "created", "expiry"]
     list_display_links = None
     list_select_related = ["user"]
     list_filter = ["created", "expiry"]
-    search_fields = ["user__username", "token_key__startswith"]
+    search_fields = ["name", "user__username", "token_key__startswith"]
     actions = ["revoke"]
 
-    def action_checkbox(self, obj: AuthToken) -> SafeString:
+    def action_checkbox(self, obj: ApiToken) -> SafeString:
         # Django's own names the row by its str(), which is the hash.
         attrs = {"class": "action-select", "aria-label": f"Select the token {self.begins_with(obj)}"}
         return CheckboxInput(attrs, check_test=lambda value: False).render("_selected_action", obj.pk)
 
     @admin.display(description="token", ordering="token_key")
-    def begins_with(self, token: AuthToken) -> str:
+    def begins_with(self, token: ApiToken) -> str:
         return f"{token.token_key[:8]}…"
 
     @admin.action(description="Revoke the selected tokens", permissions=["revoke"])
-    def revoke(self, request: HttpRequest, queryset: QuerySet[AuthToken]) -> None:
+    def revoke(self, request: HttpRequest, queryset: QuerySet[ApiToken]) -> None:
         count, _ = queryset.delete()
         self.message_user(request, f"{count} revoked.")
 
     def has_revoke_permission(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("knox.delete_authtoken")
+        return request.user.has_perm("gallery.delete_apitoken")
+
+    def has_delete_permission(self, request: HttpRequest, obj: ApiToken | None = None) -> bool:
+        # Else who deletes a user would have to revoke their tokens first.
+        return self.has_revoke_permission(request)
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        actions = super().get_actions(request)
+        actions.pop("delete_selected", None)
+        return actions
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        return redirect("admin:knox_authtoken_changelist")
+        return redirect("admin:gallery_apitoken_changelist")

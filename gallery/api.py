@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
+from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiResponse, extend_schema
-from knox.models import AuthToken
 from rest_framework.exceptions import ParseError, Throttled
 from rest_framework.generics import GenericAPIView, ListAPIView
 from rest_framework.parsers import MultiPartParser
@@ -19,12 +19,17 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from gallery import access, media, members, projects, uploads
-from gallery.models import Image, Membership, Project, Upload
+from gallery import access, invitations, media, members, projects, uploads
+from gallery.models import ApiToken, Image, Invitation, Membership, Project, Upload
 from gallery.serializers import (
+    AcceptSerializer,
     AddedSerializer,
     FilesSerializer,
     ImageSerializer,
+    InvitationMadeSerializer,
+    InvitationSerializer,
+    InviteSerializer,
+    JoinedSerializer,
     MemberSerializer,
     ProjectSerializer,
     RoleSerializer,
@@ -52,19 +57,20 @@ class Token(APIView):
     def post(self, request: Request) -> Response:
         """A token for a username and password. Ten failures in five minutes, and there is a wait."""
         credentials = checked(TokenRequestSerializer(data=request.data))
+        name = credentials.pop("name")
         try:
             user = get_adapter().authenticate(request._request, **credentials)
         except ValidationError as error:
             raise Throttled(detail=error.messages[0]) from error
         if user is None or not user.is_active:
             return Response({"detail": "The username or the password is wrong."}, status=401)
-        row, token = AuthToken.objects.create(user)
-        return Response(TokenSerializer({"token": token, "expiry": row.expiry}).data)
+        row, token = ApiToken.objects.create(user, name=name)
+        return Response(TokenSerializer({"token": token, "name": name, "expiry": row.expiry}).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request) -> Response:
         """Revoke the token that this request is made with."""
-        if not isinstance(request.auth, AuthToken):
+        if not isinstance(request.auth, ApiToken):
             raise ParseError("No token was sent: which one is to be revoked?")
         request.auth.delete()
         return Response(status=204)
@@ -149,6 +155,52 @@ class Member(GenericAPIView):
     def fetch(self, slug: str, pk: int, action: str) -> Membership:
         project = access.fetch(Project.objects, self.request.user, action, slug=slug)
         return get_object_or_404(project.memberships.select_related("user"), pk=pk)
+
+
+class Invitations(ListAPIView):
+    """The project's invitations, newest first. Their links are not told again."""
+
+    serializer_class = InvitationSerializer
+    queryset = Invitation.objects.all()
+
+    def get_queryset(self) -> QuerySet[Invitation]:
+        slug = self.kwargs["slug"]
+        project = access.fetch(Project.objects, self.request.user, "manage members", slug=slug)
+        return project.invitations.select_related("created_by", "used_by")
+
+    @extend_schema(request=InviteSerializer, responses={201: InvitationMadeSerializer})
+    def post(self, request: Request, slug: str) -> Response:
+        """Make a link that lets one person in, once. It is told in this answer alone."""
+        project = access.fetch(Project.objects, request.user, "manage members", slug=slug)
+        made = invitations.invite(project, request.user, **checked(InviteSerializer(data=request.data)))
+        made.url = request.build_absolute_uri(reverse("invitation", args=[invitations.token_of(made)]))
+        return Response(InvitationMadeSerializer(made).data, status=201)
+
+
+class InvitationDetail(APIView):
+    @extend_schema(responses={204: None})
+    def delete(self, request: Request, slug: str, pk: int) -> Response:
+        """Revoke an invitation that nobody has used: its link opens nothing any more."""
+        project = access.fetch(Project.objects, request.user, "manage members", slug=slug)
+        invitations.revoke(get_object_or_404(project.invitations, pk=pk))
+        return Response(status=204)
+
+
+class AcceptInvitation(APIView):
+    @extend_schema(
+        request=AcceptSerializer,
+        responses={
+            201: JoinedSerializer,
+            200: OpenApiResponse(JoinedSerializer, "You are a member already; the invitation stays unused."),
+            404: OpenApiResponse(description="There is no such invitation."),
+            410: OpenApiResponse(description="It was used, or has expired."),
+        },
+    )
+    def post(self, request: Request) -> Response:
+        """Join the project that an invitation leads to."""
+        asked = checked(AcceptSerializer(data=request.data))
+        membership, new = invitations.accept(asked["token"], request.user)
+        return Response(JoinedSerializer(membership).data, status=201 if new else 200)
 
 
 class Images(ListAPIView):

@@ -73,7 +73,22 @@ class MemberForm(forms.Form):
     role = forms.ChoiceField(choices=ROLES, initial=Role.LABELER)
 
 
+class InvitationForm(forms.Form):
+    role = forms.ChoiceField(choices=ROLES, initial=Role.LABELER)
+    days = forms.TypedChoiceField(
+        label="Works for",
+        choices=[(1, "1 day"), (7, "7 days"), (30, "30 days")],
+        coerce=int,
+        initial=7,
+    )
+
+
 class TokenForm(forms.Form):
+    name = forms.CharField(
+        label="What it is for",
+        max_length=100,
+        widget=forms.TextInput(attrs={"autocomplete": "off", "placeholder": "Nightly import"}),
+    )
     days = forms.TypedChoiceField(
         label="Works for",
         choices=[(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "1 year")],

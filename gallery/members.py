@@ -21,13 +21,13 @@ def add(project: Project, username: str, role: str) -> Membership:
         raise ValidationError({"username": f"There is no user “{username}” here. {first}"})
     if project.memberships.filter(user=user).exists():
         raise ValidationError({"username": f"“{username}” is a member already: change the role instead."})
-    return Membership.objects.create(project=project, user=user, role=_known(role))
+    return Membership.objects.create(project=project, user=user, role=known(role))
 
 
 @transaction.atomic
 def change_role(membership: Membership, role: str) -> Membership:
     """Raises ValidationError, also where the project would be left without an owner."""
-    if _known(role) != Role.OWNER:
+    if known(role) != Role.OWNER:
         _keep_an_owner(membership)
     membership.role = role
     membership.save(update_fields=["role"])
@@ -41,7 +41,8 @@ def remove(membership: Membership) -> None:
     membership.delete()
 
 
-def _known(role: str) -> str:
+def known(role: str) -> str:
+    """The role itself. Raises ValidationError where there is no such role."""
     if role not in Role.values:
         raise ValidationError({"role": f"“{role}” is no role. There are {', '.join(Role.values)}."})
     return role

@@ -8,11 +8,12 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, F
+from django.db.models import Count, Exists, F, OuterRef
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
 from django.utils.text import slugify
+from knox.models import AbstractAuthToken
 
 from gallery.access import Role, User
 
@@ -69,6 +70,50 @@ class Membership(models.Model):
 
     def __str__(self) -> str:
         return f"{self.user} ({self.role})"
+
+
+class InvitationQuerySet(models.QuerySet):
+    def usable(self) -> Self:
+        """Those that still let somebody in: unused, in time, and made by who may still invite."""
+        inviters = Membership.objects.filter(
+            project=OuterRef("project"), user=OuterRef("created_by"), role=Role.OWNER, user__is_active=True
+        )
+        return self.filter(Exists(inviters), used_at=None, expires_at__gt=timezone.now())
+
+
+class Invitation(models.Model):
+    """A way into a project for whoever has its link, once."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="invitations")
+    role = models.CharField(max_length=10, choices=Role.choices, default=Role.LABELER)
+    created_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+    expires_at = models.DateTimeField()
+    used_at = models.DateTimeField(null=True)
+    used_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+
+    objects = InvitationQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{self.project} ({self.role})"
+
+
+class ApiToken(AbstractAuthToken):
+    """A token of a program. Only its hash is stored."""
+
+    name = models.CharField(max_length=100, help_text="What the token is for.")
+
+    class Meta:
+        ordering = ["-created"]
+
+    def __str__(self) -> str:
+        # Knox's own is the hash.
+        return f"{self.name} ({self.token_key[:8]}…)"
 
 
 # Longer than between two signs of life of an unpacking that goes on.

@@ -1,7 +1,8 @@
 from rest_framework import serializers
 
 from gallery.access import Role
-from gallery.models import Image, Membership, Project, Upload, UploadEntry
+from gallery.invitations import DAYS, MOST_DAYS
+from gallery.models import Image, Invitation, Membership, Project, Upload, UploadEntry
 
 BIGGEST_ID = 2**63 - 1
 
@@ -16,10 +17,12 @@ class IdField(serializers.IntegerField):
 class TokenRequestSerializer(serializers.Serializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=4096, trim_whitespace=False)
+    name = serializers.CharField(max_length=100, default="Made by the API", help_text="What it is for.")
 
 
 class TokenSerializer(serializers.Serializer):
     token = serializers.CharField(help_text="Shown this once. Send it as `Authorization: Token …`.")
+    name = serializers.CharField()
     expiry = serializers.DateTimeField()
 
 
@@ -46,6 +49,44 @@ class RoleSerializer(serializers.ModelSerializer):
         model = Membership
         fields = ["role"]
         extra_kwargs = {"role": {"required": True}}
+
+
+class InviteSerializer(serializers.Serializer):
+    role = serializers.ChoiceField(Role.choices)
+    days = serializers.IntegerField(
+        min_value=1, max_value=MOST_DAYS, default=DAYS, help_text="For how long the link works."
+    )
+
+
+class InvitationSerializer(serializers.ModelSerializer):
+    created_by = serializers.CharField(source="created_by.username", read_only=True)
+    used_by = serializers.CharField(source="used_by.username", read_only=True, default=None)
+
+    class Meta:
+        model = Invitation
+        fields = ["id", "role", "created_by", "created_at", "expires_at", "used_at", "used_by"]
+        read_only_fields = fields
+
+
+class InvitationMadeSerializer(InvitationSerializer):
+    url = serializers.URLField(read_only=True, help_text="Told this once; it ends with the token.")
+
+    class Meta(InvitationSerializer.Meta):
+        fields = [*InvitationSerializer.Meta.fields, "url"]
+        read_only_fields = fields
+
+
+class AcceptSerializer(serializers.Serializer):
+    token = serializers.CharField(max_length=200, help_text="What the invitation's link ends with.")
+
+
+class JoinedSerializer(serializers.ModelSerializer):
+    project = serializers.SlugRelatedField("slug", read_only=True)
+
+    class Meta:
+        model = Membership
+        fields = ["project", "role"]
+        read_only_fields = fields
 
 
 class ImageSerializer(serializers.ModelSerializer):

@@ -2,6 +2,7 @@ from datetime import timedelta
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
+from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Case, Count, Model, OuterRef, Subquery, When
@@ -12,9 +13,8 @@ from django.urls import reverse
 from django.utils import timezone
 from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
-from knox.models import AuthToken
 
-from gallery import access, media, reports, uploads
+from gallery import access, invitations, media, reports, uploads
 from gallery import members as members_door
 from gallery import projects as projects_door
 from gallery.access import ACTIONS, allowed
@@ -22,13 +22,14 @@ from gallery.answers import asked_back, next_address
 from gallery.forms import (
     ROLE_WORDS,
     DeleteProjectForm,
+    InvitationForm,
     MemberForm,
     ProjectForm,
     TokenForm,
     UploadForm,
     upload_limits,
 )
-from gallery.models import Image, Membership, Project, Upload, UploadEntry
+from gallery.models import ApiToken, Image, Membership, Project, Upload, UploadEntry
 
 PROJECTS_A_PAGE = 24
 ENTRIES_A_PAGE = 200
@@ -118,15 +119,86 @@ def members(request: HttpRequest, slug: str) -> HttpResponse:
         else:
             messages.success(request, f"{added.user} is a member now, as {added.get_role_display().lower()}.")
             return redirect("members", slug)
+    return _members_page(request, project, form, InvitationForm(auto_id="id_invite_%s"))
+
+
+def _members_page(
+    request: HttpRequest, project: Project, form: MemberForm, invitation_form: InvitationForm, link: str = ""
+) -> HttpResponse:
+    may = allowed(project.role)
     context = {
         "project": project,
-        "may": allowed(project.role),
+        "may": may,
         "tab": "members",
         "form": form,
+        "invitation_form": invitation_form,
+        "link": link,
         "memberships": project.memberships.select_related("user"),
         "roles": [(role, role.label, ROLE_WORDS[role]) for role in ACTIONS],
+        "now": timezone.now(),
     }
+    if "manage members" in may:
+        context["invitations"] = project.invitations.select_related("created_by", "used_by")
     return render(request, "gallery/members.html", context)
+
+
+@login_required
+@never_cache
+@require_POST
+def invite(request: HttpRequest, slug: str) -> HttpResponse:
+    project = access.fetch(Project.objects, request.user, "manage members", slug=slug)
+    form, link = InvitationForm(request.POST, auto_id="id_invite_%s"), ""
+    if form.is_valid():
+        # Shown on this very page and nowhere else.
+        made = invitations.invite(project, request.user, **form.cleaned_data)
+        link = request.build_absolute_uri(reverse("invitation", args=[invitations.token_of(made)]))
+    return _members_page(request, project, MemberForm(), form, link)
+
+
+@login_required
+@require_POST
+def invitation_revoke(request: HttpRequest, pk: int) -> HttpResponse:
+    project = access.fetch(Project.objects, request.user, "manage members", invitations=pk)
+    try:
+        invitations.revoke(project.invitations.get(pk=pk))
+    except ValidationError as error:
+        messages.error(request, " ".join(error.messages))
+    else:
+        messages.success(request, "The invitation is revoked: its link opens nothing any more.")
+    return redirect("members", project.slug)
+
+
+@never_cache
+@get_or_post
+def invitation(request: HttpRequest, token: str) -> HttpResponse:
+    """Where the link leads. It joins by POST alone, so that no preview of the link uses it up."""
+    try:
+        if request.method == "POST" and request.user.is_authenticated:
+            return _joined(request, token)
+        found = invitations.find(token)
+        membership = found.project.memberships.filter(user_id=request.user.pk).first()
+        if not membership:
+            invitations.usable(token)
+    except invitations.Unusable as error:
+        return render(request, "gallery/invitation_ended.html", {"words": error}, status=error.status)
+    if membership and found.used_by_id == request.user.pk:
+        return redirect(found.project)
+    if not request.user.is_authenticated:
+        # Sign-up opens for whoever brings it along: clipsite.accounts.
+        request.session["invitation"] = token
+    if request.method == "POST":
+        return redirect_to_login(request.path)
+    words = ROLE_WORDS[found.role]
+    context = {"invitation": found, "membership": membership, "words": words, "token": token}
+    return render(request, "gallery/invitation.html", context)
+
+
+def _joined(request: HttpRequest, token: str) -> HttpResponse:
+    membership, new = invitations.accept(token, request.user)
+    role = membership.get_role_display().lower()
+    said = f"You are a member now, as {role}." if new else f"You were a member already, as {role}."
+    messages.success(request, said)
+    return redirect(membership.project)
 
 
 @login_required
@@ -254,11 +326,12 @@ def tokens(request: HttpRequest) -> HttpResponse:
     token = None
     if request.method == "POST" and form.is_valid():
         # Shown on this very page and nowhere else: only its hash is stored.
-        _, token = AuthToken.objects.create(request.user, expiry=timedelta(days=form.cleaned_data["days"]))
+        days = timedelta(days=form.cleaned_data["days"])
+        _, token = ApiToken.objects.create(request.user, expiry=days, name=form.cleaned_data["name"])
     context = {
         "form": form,
         "token": token,
-        "tokens": AuthToken.objects.filter(user=request.user).order_by("-created"),
+        "tokens": ApiToken.objects.filter(user=request.user).order_by("-created"),
         "now": timezone.now(),
         "api": request.build_absolute_uri(reverse("api-projects")),
     }
@@ -268,7 +341,7 @@ def tokens(request: HttpRequest) -> HttpResponse:
 @login_required
 @require_POST
 def token_revoke(request: HttpRequest) -> HttpResponse:
-    token = get_object_or_404(AuthToken, user=request.user, token_key=request.POST.get("token_key", ""))
+    token = get_object_or_404(ApiToken, user=request.user, token_key=request.POST.get("token_key", ""))
     token.delete()
     messages.success(request, "The token is revoked: nobody gets in with it any more.")
     return redirect("tokens")

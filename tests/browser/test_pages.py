@@ -12,7 +12,8 @@ MAKE_PAGES = """
 import io, random
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from gallery import projects, uploads
+from gallery import invitations, projects, uploads
+from gallery.models import ApiToken, Invitation
 from labeling import label_sets
 from labeling.label_sets import LabelSpec
 from labeling.review import Decision, decide
@@ -34,6 +35,15 @@ images = list(project.images.all())
 decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)])
 decide(label_set, olga, [Decision(images[1].pk, "none")])
 projects.create(olga, "Empty")
+invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
+for role in ("owner", "labeler", "viewer"):
+    made = invitations.invite(project, olga, role)
+used = invitations.invite(project, olga, "viewer")
+invitations.accept(invitations.token_of(used), User.objects.get(username="sven"))
+Invitation.objects.filter(pk=made.pk).update(expires_at="2026-01-01T00:00Z")
+ApiToken.objects.create(olga, name="Nightly import of what the cameras saw, " + "Averylongword" * 4)
+open_one = invitations.invite(invited, User.objects.get(username="vera"), "labeler")
+print(invitations.token_of(made), invitations.token_of(open_one))
 """
 PATHS = [
     "/",
@@ -52,6 +62,9 @@ PATHS = [
     "/runs/{run}/",
     "/uploads/{upload}/",
     "/account/tokens/",
+    "/invitations/{open_link}/",
+    "/invitations/{expired}/",
+    "/invitations/forged/",
     "/accounts/password/change/",
     "/accounts/email/",
     "/accounts/logout/",
@@ -62,11 +75,13 @@ PATHS = [
 
 @pytest.fixture(scope="module")
 def ids(site: Site, browser: Browser) -> dict[str, object]:
-    site.manage("shell", "-v0", "-c", MAKE_PAGES)
+    expired, open_link = site.manage("shell", "-v0", "-c", MAKE_PAGES).split()
     label_set = site.value("SELECT id FROM labeling_labelset ORDER BY id DESC LIMIT 1")
     state = f"SELECT state FROM labeling_scoringrun WHERE label_set_id = {label_set}"
     wait_for(lambda: site.value(state) == "done", 60, "the pictures are not labelled")
     return {
+        "expired": expired,
+        "open_link": open_link,
         "label_set": label_set,
         "image": site.value(f"SELECT max(image_id) FROM labeling_match WHERE label_set_id = {label_set}"),
         "run": site.value("SELECT max(id) FROM labeling_scoringrun"),
@@ -103,8 +118,14 @@ def test_every_page(open_page: Callable[..., Page], ids: dict[str, object], widt
         if trouble := list(problems(page)):
             found[path] = trouble
     nobody = open_page(None, viewport={"width": width, "height": 850}, color_scheme=scheme, bypass_csp=True)
-    for path in ("/accounts/login/", "/accounts/signup/", "/accounts/password/reset/"):
-        nobody.goto(path)
+    for path in (
+        "/accounts/login/",
+        "/accounts/signup/",
+        "/accounts/password/reset/",
+        "/invitations/{open_link}/",
+        "/accounts/signup/?invited",
+    ):
+        nobody.goto(path.format(**ids))
         if trouble := list(problems(nobody)):
             found[path] = trouble
     assert not found

@@ -11,11 +11,10 @@ from django.core.files.base import ContentFile
 from django.db.models import Model
 from django.test import Client
 from django.urls import reverse
-from knox.models import AuthToken
 
-from gallery import uploads
+from gallery import invitations, uploads
 from gallery.access import Role
-from gallery.models import Image, Membership, Project
+from gallery.models import ApiToken, Image, Invitation, Membership, Project
 from labeling import review
 from labeling.models import Annotation, Label, LabelSet, Match, Review
 from labeling.review import Decision, Verdict
@@ -24,7 +23,7 @@ from tests.conftest import picture
 OURS = [*apps.get_app_config("gallery").get_models(), *apps.get_app_config("labeling").get_models()]
 UNTOUCHED = {
     *("UploadEntry", "Upload", "Review", "Match", "Embedding", "ScoringRun", "ScoringChunk", "ImageAttempt"),
-    "WorkerBeat",
+    *("WorkerBeat", "Invitation"),
 }
 
 
@@ -268,9 +267,40 @@ def test_the_projects_cost_as_many_queries_as_one(
 
 
 def test_a_token_is_revoked_and_never_shown(root: Client, owner: User) -> None:
-    token, _ = AuthToken.objects.create(owner)
-    shown = root.get(page(AuthToken, "changelist")).text
+    token, _ = ApiToken.objects.create(owner, name="Nightly import")
+    shown = root.get(page(ApiToken, "changelist")).text
     assert token.token_key[:8] in shown and token.token_key not in shown
-    assert root.get(page(AuthToken, "add")).status_code == 403
-    root.post(page(AuthToken, "changelist"), {"action": "revoke", "_selected_action": [token.digest]})
-    assert not AuthToken.objects.exists()
+    assert "Nightly import" in shown and "Delete selected" not in shown
+    assert root.get(page(ApiToken, "add")).status_code == 403
+    root.post(page(ApiToken, "changelist"), {"action": "revoke", "_selected_action": [token.digest]})
+    assert not ApiToken.objects.exists()
+
+
+def test_who_is_deleted_loses_tokens_and_invitations_at_once(
+    root: Client, owner: User, project: Project, member: Callable[[str], User]
+) -> None:
+    user = member(Role.OWNER)
+    _, token = ApiToken.objects.create(user, name="Import")
+    invitations.invite(project, user, Role.VIEWER)
+    session, program = Client(), Client(headers={"Authorization": f"Token {token}"})
+    session.force_login(user)
+    assert program.get("/api/v1/projects/").status_code == session.get("/").status_code == 200
+    asked = root.get(page(user, "delete")).text
+    assert "Import" in asked and token not in asked
+    assert root.post(page(user, "delete"), {"post": "yes"}).status_code == 302
+    assert not User.objects.filter(pk=user.pk).exists()
+    assert (program.get("/api/v1/projects/").status_code, session.get("/").status_code) == (401, 302)
+    assert not ApiToken.objects.exists() and not Invitation.objects.exists()
+
+
+def test_who_is_deactivated_gets_in_no_more(root: Client, owner: User, project: Project) -> None:
+    _, token = ApiToken.objects.create(owner, name="Import")
+    session, program = Client(), Client(headers={"Authorization": f"Token {token}"})
+    session.force_login(owner)
+    form = root.get(page(owner, "change")).context["adminform"].form
+    sent = {name: value for name, value in form.initial.items() if value}
+    del sent["is_active"]
+    sent |= {"date_joined_0": "2026-01-01", "date_joined_1": "00:00:00", "groups": [], "user_permissions": []}
+    assert root.post(page(owner, "change"), sent).status_code == 302
+    assert not User.objects.get(pk=owner.pk).is_active
+    assert (program.get("/api/v1/projects/").status_code, session.get("/").status_code) == (401, 302)

@@ -14,12 +14,11 @@ from django.core.cache import cache
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.utils import timezone
-from knox.models import AuthToken
 from pytest_django import DjangoAssertNumQueries, DjangoCaptureOnCommitCallbacks
 
 from gallery import decoder, projects, tasks, uploads
 from gallery.access import Role
-from gallery.models import Image, Membership, Project, Upload
+from gallery.models import ApiToken, Image, Membership, Project, Upload
 from gallery.uploads import StorageFull
 from tests.conftest import picture
 
@@ -94,9 +93,16 @@ def test_a_token_opens_the_api_until_it_is_revoked(owner: User, project: Project
     assert client.get("/api/v1/projects/animals/").status_code == 401
 
 
+@pytest.mark.parametrize(("sent", "name"), [({}, "Made by the API"), ({"name": "Import"}, "Import")])
+def test_a_token_has_a_name(sent: dict[str, str], name: str, owner: User) -> None:
+    body = {"username": "olga", "password": "olga-secret-1"} | sent
+    assert Client().post("/api/v1/token/", body, content_type=JSON).json()["name"] == name
+    assert ApiToken.objects.get().name == name
+
+
 def test_a_token_is_stored_as_a_hash_alone(owner: User) -> None:
     token = token_for(owner)
-    row = AuthToken.objects.get()
+    row = ApiToken.objects.get()
     assert token not in str(vars(row))
 
 
@@ -106,7 +112,7 @@ def test_a_token_ends_with_its_time_or_its_user(owner: User) -> None:
     assert client.get("/api/v1/projects/").status_code == 401
     User.objects.filter(pk=owner.pk).update(is_active=True)
     assert client.get("/api/v1/projects/").status_code == 200
-    AuthToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
+    ApiToken.objects.update(expiry=timezone.now() - timedelta(seconds=1))
     assert client.get("/api/v1/projects/").status_code == 401
 
 

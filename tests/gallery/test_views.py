@@ -13,11 +13,10 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
-from knox.models import AuthToken
 
 from gallery import projects, uploads
 from gallery.access import Role
-from gallery.models import Image, Membership, Project, Upload
+from gallery.models import ApiToken, Image, Membership, Project, Upload
 from labeling.models import LabelSet
 from tests.conftest import picture
 
@@ -355,29 +354,35 @@ def test_an_image_that_is_deleted_takes_its_files_along(
 
 def test_a_token_is_shown_once_and_works(owner: User, login: Login, project: Project) -> None:
     client = login(owner)
-    page = client.post(reverse("tokens"), {"days": 30})
+    page = client.post(reverse("tokens"), {"name": "Nightly import", "days": 30})
     token = page.context["token"]
     assert f"Authorization: Token {token}" in page.text
     assert "no-store" in page["Cache-Control"]
-    assert token not in client.get(reverse("tokens")).text
-    assert AuthToken.objects.get().expiry - timezone.now() > timedelta(days=29)
+    listed = client.get(reverse("tokens")).text
+    assert token not in listed and "Nightly import" in listed
+    assert ApiToken.objects.get().expiry - timezone.now() > timedelta(days=29)
     answer = Client(headers={"Authorization": f"Token {token}"}).get(reverse("api-projects"))
     assert [row["slug"] for row in answer.json()["results"]] == ["animals"]
 
 
+def test_a_token_needs_a_name(owner: User, login: Login) -> None:
+    page = login(owner).post(reverse("tokens"), {"name": " ", "days": 30})
+    assert page.context["form"].errors["name"] and not ApiToken.objects.exists()
+
+
 def test_a_token_can_be_revoked_by_its_owner_alone(owner: User, stranger: User, login: Login) -> None:
-    row, _ = AuthToken.objects.create(owner)
+    row, _ = ApiToken.objects.create(owner)
     key, url = {"token_key": row.token_key}, reverse("token_revoke")
     assert login(stranger).post(url, key).status_code == 404
     assert login(owner).get(url).status_code == 405
     assert login(None).post(url, key).status_code == 302
-    assert AuthToken.objects.exists()
+    assert ApiToken.objects.exists()
     assert "revoked" in login(owner).post(url, key, follow=True).text
-    assert not AuthToken.objects.exists()
+    assert not ApiToken.objects.exists()
 
 
 def test_tokens_of_others_are_not_listed(owner: User, stranger: User, login: Login) -> None:
-    row, _ = AuthToken.objects.create(owner)
+    row, _ = ApiToken.objects.create(owner)
     assert row.token_key[:8] in login(owner).get(reverse("tokens")).text
     assert row.token_key[:8] not in login(stranger).get(reverse("tokens")).text
 

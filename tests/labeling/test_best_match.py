@@ -9,8 +9,8 @@ import pytest
 from django.contrib.auth.models import User
 from django.http import HttpResponse
 from django.test import Client
-from knox.models import AuthToken
 
+from gallery.models import ApiToken
 from labeling.best_match import best_match
 from labeling.starter import drawing
 from tests.conftest import picture
@@ -63,7 +63,7 @@ def test_it_is_closed_unless_configured(db: None, settings: object) -> None:
 
 
 def test_a_token_opens_it_and_a_session_needs_csrf(owner: User) -> None:
-    _, token = AuthToken.objects.create(owner)
+    _, token = ApiToken.objects.create(owner)
     client = Client(enforce_csrf_checks=True, headers={"Authorization": f"Token {token}"})
     assert post(client, body(picture())).status_code == 200
     client = Client(enforce_csrf_checks=True)
