@@ -3,16 +3,19 @@
 from collections.abc import Iterable
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
-from django.shortcuts import render
+from django.shortcuts import render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
 
 def next_address(request: HttpRequest, default: str) -> str:
     """Where the form wants to go on, if that is on this site."""
-    wanted = request.POST.get("next", "")
-    if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
-        return wanted
-    return default
+    return _here(request, request.POST.get("next", "")) or default
+
+
+def _here(request: HttpRequest, address: str) -> str:
+    """The address, if it is one of this site."""
+    safe = url_has_allowed_host_and_scheme(address, {request.get_host()}, require_https=request.is_secure())
+    return address if safe else ""
 
 
 def refused(request: HttpRequest, sentences: Iterable[str]) -> HttpResponse:
@@ -30,5 +33,12 @@ def asked_back(request: HttpRequest, question: str, detail: str, agree: str) -> 
     """
     if request.POST.get("confirmed"):
         return None
-    context = {"question": question, "detail": detail, "agree": agree, "values": request.POST.items()}
+    before = _here(request, request.META.get("HTTP_REFERER", "")) or resolve_url("projects")
+    context = {
+        "question": question,
+        "detail": detail,
+        "agree": agree,
+        "values": request.POST.items(),
+        "before": before,
+    }
     return render(request, "confirm.html", context)
