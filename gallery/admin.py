@@ -5,6 +5,8 @@ from typing import Any
 
 from allauth.account.decorators import secure_admin_login
 from django.contrib import admin, messages
+from django.contrib.auth.admin import UserAdmin
+from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.forms import BaseInlineFormSet, CheckboxInput, ModelForm
@@ -133,6 +135,22 @@ class MembershipAdmin(ByDoor):
 
     def delete_model(self, request: HttpRequest, obj: Membership) -> None:
         members.remove(obj)
+
+
+admin.site.unregister(User)
+
+
+@admin.register(User)
+class PeopleAdmin(Cascading, UserAdmin):
+    """Users go with their memberships and tokens, but for those whom a project needs as its owner."""
+
+    def get_deleted_objects(self, rows: QuerySet[User], request: HttpRequest) -> tuple:
+        deleted, counts, lacking, protected = super().get_deleted_objects(rows, request)
+        needed = [
+            f"Project: {project}. It needs an owner: make somebody else an owner first, or delete it."
+            for project in members.owned_by_nobody_else(rows)
+        ]
+        return deleted, counts, lacking, [*protected, *needed]
 
 
 @admin.register(Image)

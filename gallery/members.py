@@ -1,11 +1,14 @@
 """The one door for a project's members. A project always keeps an owner."""
 
+from collections.abc import Iterable
+
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from django.db import transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
-from gallery.access import Role
+from gallery.access import Role, User
 from gallery.models import Membership, Project
 
 
@@ -39,6 +42,14 @@ def remove(membership: Membership) -> None:
     """What the member did in the project stays. Raises ValidationError for the last owner."""
     _keep_an_owner(membership)
     membership.delete()
+
+
+def owned_by_nobody_else(users: Iterable[User]) -> QuerySet[Project]:
+    """The projects that would have no owner any more without these users."""
+    owners = Membership.objects.filter(role=Role.OWNER)
+    others = owners.filter(project=OuterRef("pk")).exclude(user__in=users)
+    theirs = owners.filter(user__in=users).values("project")
+    return Project.objects.filter(~Exists(others), pk__in=theirs)
 
 
 def known(role: str) -> str:

@@ -242,6 +242,42 @@ def test_a_project_keeps_its_last_owner(root: Client, project: Project) -> None:
     assert Membership.objects.get().role == Role.OWNER
 
 
+def delete_users(root: Client, *users: User) -> tuple[str, str]:
+    """What the two ways to delete users in the admin answer: one by one, and selected in the list."""
+    chosen = {"action": "delete_selected", "_selected_action": [user.pk for user in users], "post": "yes"}
+    one_by_one = [root.post(page(user, "delete"), {"post": "yes"}, follow=True).text for user in users]
+    return "".join(one_by_one), root.post(page(User, "changelist"), chosen, follow=True).text
+
+
+def test_a_user_whom_a_project_needs_as_owner_is_not_deleted(
+    root: Client, owner: User, project: Project
+) -> None:
+    ApiToken.objects.create(owner)
+    for answer in delete_users(root, owner):
+        assert "Project: Animals. It needs an owner: make somebody else an owner first" in answer
+    assert Membership.objects.get().user == owner
+
+
+def test_two_owners_are_not_deleted_at_once(
+    root: Client, owner: User, stranger: User, project: Project
+) -> None:
+    Membership.objects.create(project=project, user=stranger, role=Role.OWNER)
+    pks = [owner.pk, stranger.pk]
+    chosen = {"action": "delete_selected", "_selected_action": pks, "post": "yes"}
+    assert "It needs an owner" in root.post(page(User, "changelist"), chosen).text
+    assert project.memberships.count() == 2
+
+
+def test_a_user_goes_with_tokens_and_memberships_where_another_owner_stays(
+    root: Client, owner: User, stranger: User, project: Project
+) -> None:
+    Membership.objects.create(project=project, user=stranger, role=Role.OWNER)
+    ApiToken.objects.create(owner)
+    delete_users(root, owner)
+    assert not User.objects.filter(pk=owner.pk).exists() and not ApiToken.objects.exists()
+    assert project.memberships.get().user == stranger
+
+
 def test_a_member_is_changed_and_removed(
     root: Client, project: Project, member: Callable[[str], User]
 ) -> None:
