@@ -1,0 +1,351 @@
+"""Nobody reaches into another project by an id or a field that a request should not have."""
+
+import json
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from django.contrib.admin.utils import NestedObjects
+from django.contrib.auth.models import User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import transaction
+from django.db.models import F
+from django.http import HttpResponse
+from django.test import Client
+from django.urls import reverse
+from knox.models import AuthToken
+
+from gallery import projects
+from gallery.access import Role
+from gallery.models import Image, Membership, Project, Upload
+from labeling.models import Annotation, Match, Review, ScoringRun
+from labeling.review import Decision, decide
+from tests.conftest import picture
+from tests.labeling import rows
+from tests.test_access import TABLE
+from tests.walk import routes
+
+JSON = "application/json"
+READ = ("get", "head", "options")
+
+
+def furnish(project: Project, user: User) -> Project:
+    """One of everything, with names that nobody else uses."""
+    images = rows.images(project, 2)
+    Image.objects.filter(project=project).update(name=f"{project.slug}-image", uploaded_by=user)
+    label_set = rows.label_set(project, f"{project.slug}-cat", f"{project.slug}-dog")
+    rows.match(label_set, images)
+    decide(label_set, user, [Decision(images[0].pk, "accepted")])
+    Upload.objects.create(project=project, uploaded_by=user)
+    return project
+
+
+@pytest.fixture
+def mine(project: Project, owner: User) -> Project:
+    return furnish(project, owner)
+
+
+@pytest.fixture
+def theirs(stranger: User) -> Project:
+    AuthToken.objects.create(stranger)
+    return furnish(projects.create(stranger, "Theirs"), stranger)
+
+
+@pytest.fixture
+def client(owner: User, login: Callable[[User], Client]) -> Client:
+    return login(owner)
+
+
+def snapshot(project: Project) -> dict[tuple[str, Any], dict[str, Any]]:
+    """Every row that hangs on the project, as it stands in the database."""
+    collector = NestedObjects(using="default")
+    collector.collect([project])
+    found = [row for some in collector.data.values() for row in some]
+    found += [row for some in collector.fast_deletes for row in some]
+    return {(type(row).__name__, row.pk): type(row).objects.filter(pk=row.pk).values().get() for row in found}
+
+
+def foreign(theirs: Project, stranger: User) -> list[dict[str, object]]:
+    """Fields that no request may set: first with rows of theirs, then of the user, then with other values."""
+    label_set = theirs.label_sets.get()
+    image, run, label = theirs.images.first(), theirs.runs.get(), label_set.labels.first()
+    review, membership = label_set.reviews.first(), theirs.memberships.get()
+    ids = {
+        "id": image.pk,
+        "pk": image.pk,
+        "image": image.pk,
+        "image_id": image.pk,
+        "images": [image.pk],
+        "label": label.pk,
+        "label_id": label.pk,
+        "label_set": label_set.pk,
+        "label_set_id": label_set.pk,
+        "label_sets": [label_set.pk],
+        "run": run.pk,
+        "run_id": run.pk,
+        "match": image.pk,
+        "membership": membership.pk,
+        "memberships": [membership.pk],
+        "members": [stranger.pk],
+        "batch": str(review.batch),
+        "undoes": review.pk,
+        "project": theirs.pk,
+        "project_id": theirs.pk,
+        "slug": theirs.slug,
+    }
+    people = dict.fromkeys(
+        ("user", "user_id", "created_by", "created_by_id", "uploaded_by", "uploaded_by_id", "decided_by"),
+        stranger.pk,
+    )
+    values = {
+        "role": "owner",
+        "state": "failed",
+        "status": "accepted",
+        "source": "import",
+        "created_at": "2001-01-01T00:00:00Z",
+        "uploaded_at": "2001-01-01T00:00:00Z",
+        "at": "2001-01-01T00:00:00Z",
+        "sha256": "0" * 64,
+        "file": "images/1/x.png",
+        "thumbnail": "images/1/x.png",
+        "format": "JPEG",
+        "width": 1,
+        "size": 1,
+        "total": 1,
+        "done": 1,
+        "failed": 1,
+        "counts": {"added": 1},
+        "model": "x@1",
+        "probability": 1,
+        "is_superuser": True,
+        "is_staff": True,
+        "token": "0" * 64,
+        "expiry": "2101-01-01T00:00:00Z",
+        "confirmed": "yes",
+    }
+    return [ids | people | values, ids | {"project": theirs.slug, "user": stranger.username}]
+
+
+def right(mine: Project) -> dict[str, dict[str, object]]:
+    """What each change says when it is meant well, by the name of its route."""
+    label_set = mine.label_sets.get()
+    image = mine.images.last()
+    labels = [{"name": "a"}, {"name": "b"}]
+    return {
+        "api-token": {"username": "olga", "password": "olga-secret-1"},
+        "api-projects": {"name": "More"},
+        "api-project": {"name": "Zoo"},
+        "api-members": {"username": "vera", "role": "viewer"},
+        "api-member": {"role": "labeler"},
+        "api-label-sets": {"name": "More", "labels": labels},
+        "api-label-set": {"name": "Other"},
+        "api-reviews": {"reviews": [{"image": image.pk, "verdict": "none"}]},
+        "api-undo": {"batch": str(label_set.reviews.first().batch)},
+        "api-best-match": {"image_base64": "eA==", "text_input1": "a", "text_input2": "b"},
+        "project_settings": {"name": "Zoo", "description": ""},
+        "members": {"username": "vera", "role": "viewer"},
+        "member": {"role": "labeler"},
+        "tokens": {"days": 7},
+        "project_new": {"name": "More", "labels": "cat\ndog"},
+        "label_set_new": {"name": "More", "labels": "cat\ndog"},
+        "label_set_edit": {"name": "Other", "labels": "animals-cat\nanimals-dog"},
+        "decide": {"image": image.pk, "verdict": "none"},
+        "undo": {"batch": str(label_set.reviews.first().batch)},
+    }
+
+
+@pytest.fixture
+def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]:
+    guest = member("viewer")
+    User.objects.create_user("vera")
+    return {
+        "projects": mine.slug,
+        "members": mine.memberships.get(user=guest).pk,
+        "uploads": mine.uploads.get().pk,
+        "images": mine.images.first().pk,
+        "label-sets": mine.label_sets.get().pk,
+        "runs": mine.runs.get().pk,
+    }
+
+
+def mixed(meant: dict[str, object], extra: dict[str, object]) -> dict[str, object]:
+    """The request with the extra fields, also in the objects inside it; what it means to say stays."""
+    inside = {
+        name: [extra | {"id": None} | row if name == "labels" else extra | row for row in value]
+        for name, value in meant.items()
+        if isinstance(value, list) and all(isinstance(row, dict) for row in value)
+    }
+    for label in inside.get("labels", []):
+        label.pop("id")
+    return extra | meant | inside
+
+
+def sent(client: Client, name: str, address: str, method: str, body: dict[str, object]) -> HttpResponse:
+    if not name.startswith("api-"):
+        return client.post(
+            address, {key: json.dumps(v) if isinstance(v, dict) else v for key, v in body.items()}
+        )
+    if name == "api-images":
+        files = {"files": SimpleUploadedFile("p.png", picture("pink"))}
+        return getattr(client, method)(address, files | {k: v for k, v in body.items() if k != "counts"})
+    return getattr(client, method)(address, body, content_type=JSON)
+
+
+def changes() -> Iterator[tuple[str, str, str]]:
+    """Name, path and method of every route that changes something, but for the admin's and the log-in's."""
+    for route in routes():
+        if route.path.startswith(("admin/", "accounts/")):
+            continue
+        methods = TABLE.get(route.name, {"post": ""})
+        yield from ((route.name, route, method) for method in methods if method not in READ)
+
+
+def test_a_field_too_many_reaches_nobody_elses_rows(
+    client: Client, owner: User, stranger: User, mine: Project, theirs: Project, addresses: dict[str, object]
+) -> None:
+    meant = right(mine)
+    before = snapshot(theirs)
+    refused = set()
+    for extra in foreign(theirs, stranger):
+        for name, route, method in changes():
+            with transaction.atomic():
+                # A label of theirs is refused: another test.
+                fields = {k: v for k, v in extra.items() if k != "label" or "review" not in route.path}
+                body = mixed(meant.get(name, {}), fields)
+                answer = sent(client, name, route.address(addresses), method, body)
+                assert answer.status_code < 500, (name, answer.content)
+                assert snapshot(theirs) == before, (name, method)
+                assert "theirs-" not in answer.text, (name, method)
+                belongs_to_me(owner, stranger, theirs, name)
+                transaction.set_rollback(True)
+            if name in meant and answer.status_code >= 400:
+                refused.add((name, method, answer.text[:200]))
+    # Whatever was meant well was done all the same; “x” is no picture, and a session has no token to revoke.
+    assert {(name, method) for name, method, _ in refused} == {
+        ("api-best-match", "post"),
+        ("api-token", "delete"),
+    }, refused
+
+
+def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> None:
+    """Nothing that is new is the stranger's, of a time or state that was asked for, or worth more rights."""
+    others = Project.objects.exclude(pk=theirs.pk)
+    for model, field in ((ScoringRun, "created_by"), (Image, "uploaded_by"), (Upload, "uploaded_by")):
+        assert not model.objects.filter(project__in=others, **{field: stranger}).exists(), name
+    assert not Review.objects.filter(label_set__project__in=others, user=stranger).exists(), name
+    assert not Annotation.objects.filter(label_set__project__in=others, decided_by=stranger).exists(), name
+    assert not others.filter(created_at__year=2001).exists(), name
+    assert not others.filter(slug=theirs.slug).exists(), name
+    assert not Image.objects.filter(sha256="0" * 64).exists(), name
+    assert not Membership.objects.filter(project__in=others, user=stranger).exists(), name
+    assert not Membership.objects.filter(role=Role.OWNER).exclude(user__in=(owner, stranger)).exists(), name
+    assert not User.objects.filter(is_staff=True).exists(), name
+    assert not AuthToken.objects.exclude(user=owner).exclude(user=stranger).exists(), name
+    assert not AuthToken.objects.filter(expiry__year=2101).exists(), name
+    mixed_up = Match.objects.exclude(label__label_set=F("label_set"))
+    assert not mixed_up.exists(), name
+
+
+@pytest.fixture
+def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, object]]]:
+    """Requests about mine in which one id is theirs: method, address, body."""
+    label_set, other = mine.label_sets.get(), theirs.label_sets.get()
+    image, their_image, their_label = mine.images.first(), theirs.images.first(), other.labels.first()
+    api, batch = f"/api/v1/label-sets/{label_set.pk}", str(other.reviews.first().batch)
+    labels = [{"id": their_label.pk, "name": "x"}, {"name": "y"}]
+    member = theirs.memberships.get()
+    token = AuthToken.objects.get().token_key
+    pages = f"/label-sets/{label_set.pk}"
+    return [
+        ("post", f"{api}/reviews/", {"reviews": [{"image": their_image.pk, "verdict": "none"}]}),
+        (
+            "post",
+            f"{api}/reviews/",
+            {"reviews": [{"image": image.pk, "label": their_label.pk, "verdict": "corrected"}]},
+        ),
+        ("post", f"{api}/reviews/undo/", {"batch": batch}),
+        ("patch", f"{api}/", {"labels": labels}),
+        ("post", "/api/v1/projects/animals/label-sets/", {"name": "x", "labels": labels}),
+        ("get", f"/api/v1/images/{image.pk}/scores/?label_set={other.pk}", {}),
+        ("get", f"/api/v1/images/{their_image.pk}/scores/?label_set={label_set.pk}", {}),
+        ("get", f"{api}/matches/?label={their_label.pk}", {}),
+        ("get", f"{api}/export/?label={their_label.pk}&include=suggested", {}),
+        ("patch", f"/api/v1/projects/animals/members/{member.pk}/", {"role": "viewer"}),
+        ("delete", f"/api/v1/projects/animals/members/{member.pk}/", {}),
+        ("form", f"{pages}/reviews/", {"image": their_image.pk, "verdict": "none"}),
+        ("form", f"{pages}/reviews/", {"image": [image.pk, their_image.pk], "verdict": "none"}),
+        ("form", f"{pages}/reviews/", {"image": image.pk, "label": their_label.pk}),
+        ("form", f"{pages}/reviews/undo/", {"batch": batch}),
+        ("form", f"{pages}/reviews/undo/", {"batch": str(uuid.uuid4())}),
+        ("form", f"/members/{member.pk}/", {"role": "viewer"}),
+        ("form", f"/members/{member.pk}/", {"remove": "yes"}),
+        ("form", reverse("token_revoke"), {"token_key": token}),
+        ("get", f"/projects/animals/?label_set={other.pk}", {}),
+        ("get", f"/projects/animals/?label={their_label.pk}", {}),
+        ("get", f"/images/{image.pk}/?label_set={other.pk}", {}),
+        ("get", f"{pages}/review/?image={their_image.pk}", {}),
+        ("upload", "/api/v1/projects/animals/images/", {"upload": theirs.uploads.get().pk}),
+    ]
+
+
+def test_an_id_of_theirs_in_a_request_about_mine_does_nothing(
+    client: Client, mine: Project, theirs: Project, crossed: list[tuple[str, str, dict[str, object]]]
+) -> None:
+    before = snapshot(theirs), snapshot(mine), AuthToken.objects.count()
+    for method, address, body in crossed:
+        if method == "form":
+            answer = client.post(address, body)
+        elif method == "upload":
+            answer = client.post(address, body | {"files": SimpleUploadedFile("p.png", picture("pink"))})
+        elif method == "get":
+            answer = client.get(address)
+        else:
+            answer = getattr(client, method)(address, body, content_type=JSON)
+        said = b"".join(answer.streaming_content).decode() if answer.streaming else answer.text
+        assert answer.status_code < 500 and "theirs-" not in said, (method, address)
+        assert (snapshot(theirs), snapshot(mine), AuthToken.objects.count()) == before, (
+            method,
+            address,
+            body,
+        )
+
+
+# Roles
+
+
+@pytest.mark.parametrize("role", ["viewer", "labeler", "reviewer"])
+def test_nobody_makes_themselves_more(
+    role: str, mine: Project, member: Callable[[str], User], login: Callable[[User], Client]
+) -> None:
+    user = member(role)
+    own = mine.memberships.get(user=user)
+    client = login(user)
+    for pk in (own.pk, mine.memberships.get(role=Role.OWNER).pk):
+        api = f"/api/v1/projects/animals/members/{pk}/"
+        assert client.patch(api, {"role": "owner"}, content_type=JSON).status_code == 403
+        assert client.post(f"/members/{pk}/", {"role": "owner"}).status_code == 403
+    add = {"username": "sven", "role": "owner"}
+    User.objects.create_user("sven")
+    assert client.post("/api/v1/projects/animals/members/", add, content_type=JSON).status_code == 403
+    assert client.post("/projects/animals/members/", add).status_code == 403
+    assert client.patch("/api/v1/projects/animals/", {"role": "owner"}, content_type=JSON).status_code == 403
+    assert dict(mine.memberships.values_list("user__username", "role")) == {"olga": "owner", role: role}
+
+
+@pytest.mark.parametrize("way", ["api role", "api remove", "page role", "page remove", "unknown role"])
+def test_the_last_owner_stays(way: str, client: Client, mine: Project, member: Callable[[str], User]) -> None:
+    member("reviewer")
+    pk = mine.memberships.get(role=Role.OWNER).pk
+    api, page = f"/api/v1/projects/animals/members/{pk}/", f"/members/{pk}/"
+    answer = {
+        "api role": lambda: client.patch(api, {"role": "viewer"}, content_type=JSON),
+        "api remove": lambda: client.delete(api),
+        "page role": lambda: client.post(page, {"role": "viewer"}, follow=True),
+        "page remove": lambda: client.post(page, {"remove": "yes"}, follow=True),
+        "unknown role": lambda: client.post(page, {"role": ""}, follow=True),
+    }[way]()
+    assert "A project needs an owner" in answer.text or (
+        way == "unknown role" and "is no role" in answer.text
+    )
+    assert mine.memberships.get(role=Role.OWNER).user.username == "olga"
