@@ -80,8 +80,12 @@ class Site:
 
     def value(self, sql: str) -> object:
         """The first cell of a query."""
+        return self.rows(sql)[0][0]
+
+    def rows(self, sql: str) -> list[tuple]:
+        """All that a query finds."""
         with sqlite3.connect(self.data_dir / "db.sqlite3", timeout=20) as connection:
-            return connection.execute(sql).fetchone()[0]
+            return connection.execute(sql).fetchall()
 
     def processes(self) -> list[psutil.Process]:
         """Every process of this site, whoever its parent is now."""
