@@ -7,6 +7,7 @@ from urllib.parse import quote, urlencode
 import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
+from gallery.decoding import SUFFIXES
 from tests.browser.conftest import log_in
 from tests.live import Site, wait_for
 from tests.walk import Route, routes
@@ -419,3 +420,47 @@ def test_what_scripts_show_they_show_as_text(watch: Callable[..., Watched], ids:
     page.goto("/api/v1/docs/")
     page.locator("#swagger-ui .opblock").first.wait_for()
     watched.check()
+
+
+ADD_FILES = """
+import json
+from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
+from gallery import projects, uploads
+from tests.gallery.test_served import POLYGLOTS
+
+owner = User.objects.get(username={owner!r})
+project = projects.create(owner, "Polyglots")
+upload = uploads.add_images(project, owner, [ContentFile(made(), name) for name, made in POLYGLOTS.items()])
+print("IDS" + json.dumps([entry.image_id for entry in upload.entries.all()]))
+"""
+AS_SCRIPT = """(address) => new Promise((resolve) => {
+  const script = Object.assign(document.createElement("script"), { src: address });
+  script.onload = () => resolve("ran");
+  script.onerror = () => resolve("refused");
+  document.head.append(script);
+})"""
+
+
+def test_a_picture_that_is_a_page_or_a_script_too_runs_nowhere(
+    watch: Callable[..., Watched], ids: dict[str, object], site: Site
+) -> None:
+    printed = site.manage("shell", "-v0", "-c", ADD_FILES.format(owner=OWNER))
+    images = json.loads(printed.rpartition("IDS")[2])
+    assert len(images) == 8 and None not in images
+    watched = watch()
+    page = watched.page
+    for image in images:
+        for kind in ("thumbnail", "preview"):
+            page.goto(f"/images/{image}/{kind}/")
+            assert page.evaluate("document.contentType") == "image/webp"
+            # Chromium's own page around a picture would have a style.
+            watched.troubles = [words for words in watched.troubles if "style" not in words]
+        page.goto("/")
+        with page.expect_download() as download:
+            page.evaluate("(address) => { location.href = address; }", f"/images/{image}/file/")
+        assert download.value.suggested_filename.endswith(tuple(SUFFIXES.values()))
+        # The policy lets scripts of this site run: a picture must not be one.
+        assert page.evaluate(AS_SCRIPT, f"/images/{image}/file/") == "refused"
+    # The same does run where it is a script.
+    assert page.evaluate(AS_SCRIPT, page.locator("script[src]").first.get_attribute("src")) == "ran"
