@@ -38,6 +38,7 @@ ROOM = "backup-"
 PART = "part.txt"
 CHUNK = 1024**2
 SNAPSHOT_PAGES = 2048
+SNAPSHOTS = 4
 NO_LINKS_HERE = (errno.EXDEV, errno.EPERM, errno.ENOTSUP, errno.EMLINK)
 POSTGRES = (
     "This site's database is on Postgres. Back it up by pg_dump, and then copy the folder {media}: "
@@ -78,12 +79,13 @@ def write(target: Path) -> Summary:
     with workroom() as room:
         (room / PART).write_text(str(_part_of(target).absolute()))
         _link_all(room / "media")
-        snapshot(database, room / DATABASE)
-        with closing(sqlite3.connect(room / DATABASE)) as copy, _growing(target) as file:
-            missing = _link_late(copy, room / "media")
-            with zipfile.ZipFile(file, "w") as archive:
-                summary = _pack(archive, copy, room, missing)
-    return summary
+        missing = _snapshot_with_files(database, room)
+        with (
+            closing(sqlite3.connect(room / DATABASE)) as copy,
+            _growing(target) as file,
+            zipfile.ZipFile(file, "w") as archive,
+        ):
+            return _pack(archive, copy, room, missing)
 
 
 def site_database() -> Path:
@@ -124,6 +126,22 @@ def sweep(room: Path) -> None:
     with suppress(FileNotFoundError):
         Path((room / PART).read_text()).unlink()
     shutil.rmtree(room)
+
+
+def _snapshot_with_files(database: Path, room: Path) -> int:
+    """Returns how many files are lost.
+
+    What came in and was deleted before its files could be held is gone from the next snapshot.
+    """
+    before = missing = 0
+    for _ in range(SNAPSHOTS):
+        (room / DATABASE).unlink(missing_ok=True)
+        snapshot(database, room / DATABASE)
+        with closing(sqlite3.connect(room / DATABASE)) as copy:
+            before, missing = missing, _link_late(copy, room / "media")
+        if missing in (0, before):
+            break
+    return missing
 
 
 def snapshot(database: Path, target: Path) -> None:

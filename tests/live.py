@@ -48,7 +48,13 @@ class Site:
 
     def manage(self, *args: str, timeout: float = 120) -> str:
         """Run a command to its end and return what it printed; it must end with 0."""
-        done = subprocess.run(
+        done = self.run(*args, timeout=timeout)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def run(self, *args: str, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+        """Run a command to its end, whatever that is."""
+        return subprocess.run(
             [sys.executable, "manage.py", *args],
             cwd=ROOT,
             env=self.environment(),
@@ -56,8 +62,6 @@ class Site:
             text=True,
             timeout=timeout,
         )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
 
     def start(self, *args: str) -> subprocess.Popen:
         """Start a command that goes on running, in a process group of its own."""

@@ -12,6 +12,7 @@ SHORT_FORMS = [
     ("upload_crash.py", "--short"),
     ("disk_full.py", "--short"),
     ("soak.py", "--short"),
+    ("backup.py", "--short"),
 ]
 
 

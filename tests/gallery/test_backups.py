@@ -167,6 +167,30 @@ def test_what_people_do_meanwhile_harms_no_row_from_before(
     assert "All is well" in restored.manage("fsck", "--hashes")
 
 
+def test_a_picture_that_came_and_went_meanwhile_is_not_in_it(
+    site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its row is in the first snapshot, its file was never held."""
+    snapshot, taken = backups.snapshot, []
+
+    def busy_snapshot(database: Path, target: Path) -> None:
+        if not taken:
+            delete_files_of(site, 1)
+            shutil.rmtree(next((site / "tmp").glob("backup-*")) / "media")
+        snapshot(database, target)
+        if not taken:
+            one(site, "DELETE FROM gallery_uploadentry WHERE image_id = 1")
+            one(site, "DELETE FROM gallery_image WHERE id = 1")
+        taken.append(target)
+
+    monkeypatch.setattr(backups, "snapshot", busy_snapshot)
+    written = backups.write(tmp_path / "site.zip")
+    assert (written.files, written.missing, len(taken)) == (15, 0, 2)
+    with zipfile.ZipFile(tmp_path / "site.zip") as zipped:
+        assert json.loads(zipped.read(MANIFEST))["files"]["missing"] == 0
+        assert len(zipped.namelist()) == 15 + 3
+
+
 def delete_files_of(folder: Path, number: int) -> None:
     for field in ("file", "preview", "thumbnail"):
         path = folder / "media" / one(folder, f"SELECT {field} FROM gallery_image WHERE id = ?", number)
