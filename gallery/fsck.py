@@ -17,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.fields.files import FieldFile
 from tqdm import tqdm
 
-from gallery import backups, decoding, uploads
+from gallery import backups, decoder
 from gallery.decoding import BadPicture
 from gallery.models import Image, Upload
 
@@ -135,12 +135,8 @@ def _make_again(image: Image, fields: list[str]) -> bool:
 
 
 def _derivatives(image: Image) -> dict[str, bytes]:
-    with image.file.open("rb") as file:
-        rgb = decoding.read(file, side=uploads.PREVIEW_SIDE).rgb
-    return {
-        "preview": uploads._webp(rgb, uploads.PREVIEW_SIDE),
-        "thumbnail": uploads._webp(rgb, uploads.THUMBNAIL_SIDE),
-    }
+    picture = decoder.decode(Path(image.file.path))
+    return {"preview": picture.preview, "thumbnail": picture.thumbnail}
 
 
 def _files_without_row(scratch: sqlite3.Connection, repair: bool, minutes: float) -> Iterator[Finding]:
