@@ -32,10 +32,10 @@ def faults(site: Site, images: list[sqlite3.Row]) -> list[str]:
 
 
 def orphans(site: Site) -> set[str]:
-    """Files that no row knows."""
-    media = site.data_dir / "media"
-    stored = {str(path.relative_to(media)) for path in media.rglob("*") if path.is_file()}
+    """Files that no row knows, in their place or on the way there; only where nothing comes in just now."""
+    files = [path for folder in ("media", "tmp") for path in (site.data_dir / folder).rglob("*")]
+    stored = {str(path.relative_to(site.data_dir)) for path in files if path.is_file()}
     with closing(sqlite3.connect(site.data_dir / "db.sqlite3", timeout=20)) as connection:
         for row in connection.execute("SELECT file, preview, thumbnail FROM gallery_image"):
-            stored -= set(row)
+            stored -= {f"media/{name}" for name in row}
     return stored

@@ -3,8 +3,8 @@
     .venv/bin/python benchmarks/reliability/upload_crash.py [--short]
 
 Each time (short: 3 times) a program sends 200 pictures in requests of 20, and at a seeded moment every
-process of the web server gets SIGKILL. Then no row may lack a file or have half of one. The site is started
-again and the program sends everything again: each picture must be there once. Files without a row, which the
+process of the web server gets SIGKILL. Then no row may lack a file or have half of one. Once the site answers
+again, the program sends everything again: each picture must be there once. Files without a row, which the
 kill left behind, must be gone after `manage.py fsck --repair`.
 """
 
@@ -18,9 +18,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+import psutil
 import requests
 from stored import faults, images_in, orphans
-from visitors import Program, Site, live_site, open_site, pictures, verdict, wait_for
+from visitors import Program, Site, answers, live_site, open_site, pictures, verdict, wait_for
 
 SEED, POINTS, POINTS_SHORT = 30, 20, 3
 COUNT, AT_ONCE = 200, 20
@@ -46,19 +47,19 @@ def upload_until_cut(program: Program, slug: str, files: Pictures, cut: list[str
 
 
 def kill_web(site: Site) -> None:
-    """SIGKILL to the web server's processes; `manage.py start` sees that and ends the worker."""
-    for process in site.processes():
-        if "gunicorn" in process.cmdline():
-            process.kill()
-    site.started[-1].wait(60)
+    """SIGKILL to all processes of the web server; `manage.py start` then starts it afresh."""
+    server = [process for process in site.processes() if "gunicorn" in process.cmdline()]
+    for process in server:
+        process.kill()
+    psutil.wait_procs(server, 10)
 
 
-def crash_once(site: Site, number: int, files: Pictures, rng: random.Random) -> list[str]:
+def crash_once(site: Site, program: Program, number: int, files: Pictures, rng: random.Random) -> list[str]:
     """Upload, kill, start again, send again. Returns what is wrong."""
-    slug = Program(site, "ida").post("projects/", json={"name": f"Crash {number}"}).json()["slug"]
+    slug = program.post("projects/", json={"name": f"Crash {number}"}).json()["slug"]
     cut: list[str] = []
     point, moment = rng.randrange(COUNT - AT_ONCE), rng.uniform(0, 0.04)
-    job = threading.Thread(target=upload_until_cut, args=(Program(site, "ida"), slug, files, cut))
+    job = threading.Thread(target=upload_until_cut, args=(program, slug, files, cut))
     job.start()
     wait_for(lambda: len(images_in(site, slug)) >= point, 120, "the upload does not get on")
     time.sleep(moment)
@@ -66,8 +67,8 @@ def crash_once(site: Site, number: int, files: Pictures, rng: random.Random) -> 
     job.join()
     came, left = images_in(site, slug), orphans(site)
     found = faults(site, came) if cut else [f"the upload was over before the kill at {point}"]
-    open_site(site)
-    upload(Program(site, "ida"), slug, files)
+    wait_for(lambda: answers(site), 60, "the web server is not started afresh")
+    upload(program, slug, files)
     images = images_in(site, slug)
     if sorted(image["sha256"] for image in images) != sorted(
         hashlib.sha256(content).hexdigest() for _, content in files
@@ -88,7 +89,8 @@ def main() -> int:
     files, rng = list(pictures(SEED, COUNT, side=160)), random.Random(SEED)
     with live_site("ida") as site:
         open_site(site)
-        wrong = [found for number in range(points) for found in crash_once(site, number, files, rng)]
+        program = Program(site, "ida")
+        wrong = [found for number in range(points) for found in crash_once(site, program, number, files, rng)]
         left = orphans(site)
         print(site.manage("fsck", "--repair", "--older-than", "0").strip())
         kept = orphans(site)
