@@ -32,6 +32,9 @@ class Limits:
 
 def open_checked(file: IO[bytes], limits: Limits | None = None) -> PIL.Image.Image:
     """The picture, not decoded yet. Raises BadPicture where it is no image of ours or is too large."""
+    if limits:
+        # A WebP's canvas is taken from memory already when it is opened.
+        _check_size(_webp_size(file), limits)
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except MemoryError:
@@ -39,14 +42,34 @@ def open_checked(file: IO[bytes], limits: Limits | None = None) -> PIL.Image.Ima
     except Exception as error:
         reason = "Not an image that we can read: JPEG, PNG, WebP, GIF, BMP, TIFF or AVIF."
         raise BadPicture(reason, status=415) from error
-    width, height = image.size
-    if limits and (width * height > limits.pixels or max(width, height) > limits.side):
+    if limits:
+        _check_size(image.size, limits)
+    return image
+
+
+def _check_size(size: tuple[int, int], limits: Limits) -> None:
+    width, height = size
+    if width * height > limits.pixels or max(width, height) > limits.side:
         raise BadPicture(
             f"Too large: {width} × {height} pixels. At most {limits.pixels // 10**6} megapixels "
             f"and {limits.side:,} a side.",
             status=413,
         )
-    return image
+
+
+def _webp_size(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height from the head of a WebP; zeros where it is none."""
+    head = file.read(30)
+    file.seek(0)
+    if len(head) < 30 or head[:4] != b"RIFF" or head[8:12] != b"WEBP":
+        return 0, 0
+    if head[12:16] == b"VP8X":
+        return int.from_bytes(head[24:27], "little") + 1, int.from_bytes(head[27:30], "little") + 1
+    if head[12:16] == b"VP8L":
+        bits = int.from_bytes(head[21:25], "little")
+        return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
+    sides = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
+    return tuple(sides)
 
 
 @dataclass(frozen=True)
