@@ -1,4 +1,4 @@
-"""Files that are made to do harm: bombs, hostile ZIPs, and whole files cut and flipped. All made when asked."""
+"""Files that are made to do harm: bombs, hostile ZIPs, and whole files cut and flipped. Made when asked."""
 
 import io
 import random

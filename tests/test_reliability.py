@@ -7,12 +7,19 @@ import pytest
 from django.conf import settings
 
 SHORT_FORMS = [
+    ("kill.py", "--short", "--seeds", "2"),
+    ("idle_kill.py", "--times", "3"),
+    ("poison.py", "--short", "--seeds", "2"),
+    ("hang.py", "--timeout", "5"),
+    ("stop.py", "--times", "2"),
+    ("away.py",),
     ("contention.py", "--short"),
     ("bulk.py", "--short"),
     ("upload_crash.py", "--short"),
     ("disk_full.py", "--short"),
     ("soak.py", "--short"),
     ("backup.py", "--short"),
+    ("hostile.py", "--short"),
 ]
 
 

@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/reliability/hostile.py [--short]
 
-What has too many pixels must be refused with 413 in 200 ms, the best of three, and with at most 50 MB more in the
-decoder, which is warm. Whatever else is sent: the decoder holds at most 800 MB at its peak, the process that
+What has too many pixels must be refused with 413 in 200 ms, the best of three, and with at most 50 MB more in
+the decoder, which is warm. Whatever else is sent: the decoder holds at most 800 MB, the process that
 asks it grows by at most 100 MB, and a picture of fifty megapixels, the most that is allowed, is taken in.
 `--short`: without the TIFF of 3,000,000 tiles and the JPEG of 2,000 scans, and every third at the cap.
 """
