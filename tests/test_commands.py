@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import urllib.request
@@ -21,6 +22,7 @@ from django.conf import settings as django_settings
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
 from django.core.management import CommandError, call_command
 
+from clipsite.sqlite import has_wal_reset_bug
 from gallery import uploads
 from gallery.models import Project
 from labeling.management.commands import demo
@@ -218,6 +220,7 @@ def test_demo_uses_the_worker_that_runs_already(site: NewSite, photos: Path) -> 
     site.manage("migrate", "-v0")
     worker = site.start("worker")
     wait_for(lambda: site.value("SELECT count(*) FROM labeling_workerbeat"), 30, "no worker came up")
+    assert site.log().count("has the WAL-reset bug") == has_wal_reset_bug(sqlite3.sqlite_version_info)
     done = site.run("demo", "--images", str(photos), "--labels", "red, blue")
     assert done.returncode == 0, done.stderr
     assert "running already" not in done.stderr
@@ -356,6 +359,7 @@ def test_start_ends_with_its_terminal(site: NewSite) -> None:
     port = free_port()
     process = site.start("start", "--port", str(port))
     wait_for(lambda: f"clipsite is at http://127.0.0.1:{port}/" in site.log(), 60, "it does not serve")
+    assert site.log().count("has the WAL-reset bug") == has_wal_reset_bug(sqlite3.sqlite_version_info)
     os.killpg(process.pid, signal.SIGHUP)
     assert process.wait(60) == 0
     assert site.processes() == []

@@ -10,6 +10,7 @@ from typing import Any
 from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 
+from clipsite import sqlite
 from clipsite.prepare import prepare
 from labeling import clip, worker
 from labeling.worker import STOP_SECONDS
@@ -34,6 +35,8 @@ class Command(BaseCommand):
         self.check_worker()
         prepare()
         self.say(f"Model: {model.name}")
+        if warning := sqlite.warning():
+            self.stderr.write(self.style.WARNING(warning))
         signals: list[int] = []
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda number, _: signals.append(number))

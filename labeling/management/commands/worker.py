@@ -2,6 +2,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
+from clipsite import sqlite
 from clipsite.prepare import is_migrated
 from labeling import worker
 
@@ -15,6 +16,8 @@ class Command(BaseCommand):
         if verbosity:
             self.stdout.write("The worker is waiting for pictures (Ctrl-C ends it).")
             self.stdout.flush()
+            if warning := sqlite.warning():
+                self.stderr.write(self.style.WARNING(warning))
         try:
             worker.supervise()
         except worker.AlreadyRunning as error:
