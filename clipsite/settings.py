@@ -51,6 +51,20 @@ def generated_secret(path: Path) -> str:
     return path.read_text().strip()
 
 
+# What examples and tutorials write where a secret belongs.
+PLACEHOLDERS = ("change", "insecure", "replace", "example", "password", "secret")
+
+
+def weakness(secret: str) -> str:
+    """Why others could guess this secret; empty where they can't."""
+    if len(secret) < 50:
+        return f"it has {len(secret)} characters"
+    if len(set(secret)) < 11 or secret in (secret * 2)[1:-1]:
+        return "it repeats itself"
+    found = [word for word in PLACEHOLDERS if word in secret.lower()]
+    return f"it has the word “{found[0]}” in it, as examples do" if found else ""
+
+
 # Where everything that must survive lives: database, media, model files, the generated secret.
 DATA_DIR = private_folder(BASE_DIR / env.str("DATA_DIR", default="data"))
 MODELS_DIR = DATA_DIR / "models"
@@ -62,15 +76,18 @@ ALLOWED_HOSTS = env.list("ALLOWED_HOSTS", default=LOCAL_HOSTS)
 CSRF_TRUSTED_ORIGINS = env.list("CSRF_TRUSTED_ORIGINS", default=[])
 PUBLIC = any(host not in LOCAL_HOSTS for host in ALLOWED_HOSTS)
 HTTPS = any(origin.lower().startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
-if DEBUG and PUBLIC:
+# A proxy may name this machine as the host, and still bring others.
+OPEN = PUBLIC or HTTPS
+if DEBUG and OPEN:
     raise ImproperlyConfigured(
-        "DEBUG shows the inside of the site: ALLOWED_HOSTS must not open it to others."
+        "DEBUG shows the inside of the site: neither ALLOWED_HOSTS nor CSRF_TRUSTED_ORIGINS may open it."
     )
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
-if PUBLIC and len(SECRET_KEY) < 50:
+if OPEN and (why := weakness(SECRET_KEY) if SECRET_KEY else "it is missing"):
     raise ImproperlyConfigured(
-        "ALLOWED_HOSTS opens this site to others, so SECRET_KEY must be set to 50 random characters or more. "
+        "ALLOWED_HOSTS or CSRF_TRUSTED_ORIGINS opens this site to others, so SECRET_KEY must be set to "
+        f"50 random characters or more, and {why}. "
         'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(64))"'
     )
 SECRET_KEY = SECRET_KEY or generated_secret(DATA_DIR / "secret_key")
@@ -297,6 +314,8 @@ SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = HTTPS
 SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]
 SECURE_HSTS_SECONDS = 31_536_000 if HTTPS else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = HTTPS
+# What Django says of plain http doesn't hold for a site that only this machine reaches.
+SILENCED_SYSTEM_CHECKS = [] if OPEN else ["security.W004", "security.W008", "security.W012", "security.W016"]
 if HTTPS:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 

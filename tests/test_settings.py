@@ -15,8 +15,10 @@ import pytest
 from django.conf import settings as django_settings
 from django.contrib.auth import authenticate
 from django.contrib.auth.models import User
+from django.core.management.utils import get_random_secret_key
 
 from clipsite.prepare import first_superuser
+from clipsite.settings import weakness
 
 ROOT = django_settings.BASE_DIR
 READS = re.compile(r'\benv\.\w+\(\s*"([A-Z_]+)"')
@@ -82,10 +84,82 @@ def test_in_production_everything_is_https_only(tmp_path: Path) -> None:
     assert not (tmp_path / "secret_key").exists(), "none is generated where one is given"
 
 
-def test_djangos_check_for_deployment_is_clean(tmp_path: Path) -> None:
-    done = run(tmp_path, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **IN_PRODUCTION)
+@pytest.mark.parametrize("environment", [{}, IN_PRODUCTION], ids=["local", "https"])
+def test_djangos_check_for_deployment_is_clean(tmp_path: Path, environment: dict[str, str]) -> None:
+    done = run(tmp_path, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **environment)
     assert done.returncode == 0, done.stderr
     assert "no issues" in done.stdout
+
+
+def test_djangos_check_warns_of_a_site_that_is_open_without_https(tmp_path: Path) -> None:
+    plain = {"ALLOWED_HOSTS": "clips.example.org", "SECRET_KEY": LONG_SECRET}
+    done = run(tmp_path, "manage.py", "check", "--deploy", "--fail-level", "WARNING", **plain)
+    assert done.returncode == 1
+    for number in ("W004", "W008", "W012", "W016"):
+        assert f"security.{number}" in done.stderr
+
+
+# Secrets
+
+
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("short", "it has 5 characters"),
+        (LONG_SECRET[:49], "it has 49 characters"),
+        ("x" * 64, "it repeats itself"),
+        ("0123456789" * 6, "it repeats itself"),
+        ("abcdefghijklmnopqrstuvwxyz" * 2, "it repeats itself"),
+        ("changeme" * 8, "it repeats itself"),
+        ("Please-Change-Me-to-fifty-random-letters-and-0123456789", "“change”"),
+        ("django-insecure-" + LONG_SECRET, "“insecure”"),
+        ("my-site-has-a-long-secret-key-and-nobody-knows-what-it-is", "“secret”"),
+    ],
+)
+def test_a_secret_that_others_could_guess_is_none(secret: str, why: str) -> None:
+    assert why in weakness(secret)
+
+
+@pytest.mark.parametrize(
+    "secret", [secrets.token_urlsafe(64), secrets.token_hex(32), get_random_secret_key()]
+)
+def test_a_secret_that_is_random_will_do(secret: str) -> None:
+    assert weakness(secret) == ""
+
+
+OPENED = {
+    "any host": {"ALLOWED_HOSTS": "*"},
+    "a host": {"ALLOWED_HOSTS": "clips.example.org"},
+    "https": {"CSRF_TRUSTED_ORIGINS": "https://clips.example.org"},
+}
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+@pytest.mark.parametrize(
+    ("secret", "why"),
+    [
+        ("", "it is missing"),
+        ("changeme", "it has 8 characters"),
+        ("django-insecure-" + LONG_SECRET, "insecure"),
+    ],
+    ids=["missing", "short", "default"],
+)
+def test_a_site_that_is_open_to_others_does_not_start_with_such_a_secret(
+    tmp_path: Path, opened: dict[str, str], secret: str, why: str
+) -> None:
+    done = run(tmp_path, "manage.py", "check", SECRET_KEY=secret, **opened)
+    assert done.returncode == 1
+    said = done.stderr.strip()
+    assert said.startswith("The configuration is wrong: ") and len(said.splitlines()) == 1
+    assert "SECRET_KEY must be set to 50 random characters or more" in said and why in said
+    assert LONG_SECRET not in said, "the secret itself isn't told"
+
+
+@pytest.mark.parametrize("opened", OPENED.values(), ids=OPENED)
+def test_a_site_that_is_open_to_others_starts_with_a_random_secret(
+    tmp_path: Path, opened: dict[str, str]
+) -> None:
+    assert settings_under(tmp_path, SECRET_KEY=LONG_SECRET, **opened)["SECRET_KEY"] == repr(LONG_SECRET)
 
 
 def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
@@ -96,9 +170,11 @@ def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"ALLOWED_HOSTS": "clips.example.org"}, "SECRET_KEY must be set to 50 random characters"),
-        ({"ALLOWED_HOSTS": "*", "SECRET_KEY": "short"}, "SECRET_KEY must be set to 50 random characters"),
         ({"ALLOWED_HOSTS": "*", "SECRET_KEY": LONG_SECRET, "DEBUG": "on"}, "DEBUG shows the inside"),
+        (
+            {"CSRF_TRUSTED_ORIGINS": "https://a.example.org", "SECRET_KEY": LONG_SECRET, "DEBUG": "on"},
+            "DEBUG shows the inside",
+        ),
         ({"CLIP_PRECISION": "int8"}, "CLIP_PRECISION is 'int8': it must be auto, fp32 or bf16."),
         ({"PORT": "eighty"}, "PORT can't be read"),
         ({"DATABASE_URL": "somewhere"}, "DATABASE_URL can't be read"),
