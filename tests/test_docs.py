@@ -54,7 +54,8 @@ def looks_like_a_file(word: str) -> bool:
 
 
 def test_the_readme_names_files() -> None:
-    assert {"requirements.txt", "requirements-dev.txt", "manage.py", ".env.example"} <= words_like_files()
+    named = {"requirements.txt", "requirements-dev.txt", "manage.py", ".env.example", "SECURITY.md"}
+    assert named <= words_like_files()
 
 
 @pytest.mark.parametrize("path", sorted(words_like_files() - MADE))
@@ -68,7 +69,7 @@ def test_what_is_made_is_not_in_the_repository() -> None:
 
 def test_the_commands_in_the_readme_exist_with_their_options() -> None:
     used = re.findall(r"manage\.py (\w+)([^`|\n]*)", README)
-    assert {"demo", "start", "worker", "fetch_model"} <= {name for name, _ in used}
+    assert {"demo", "start", "status", "worker", "fetch_model"} <= {name for name, _ in used}
     known = get_commands()
     for name, rest in used:
         assert name in known, name
