@@ -19,8 +19,16 @@ def free_dead_chunks() -> None:
     """Let go of chunks whose process on this machine is dead, before their lease ends."""
     held = ScoringChunk.objects.filter(state=ChunkState.RUNNING, token__startswith=f"{platform.node()}:")
     for chunk in held:
-        if not psutil.pid_exists(int(chunk.token.rsplit(":", 2)[1])):
+        if not _lives(int(chunk.token.rsplit(":", 2)[1])):
             ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(leased_until=timezone.now())
+
+
+def _lives(pid: int) -> bool:
+    # In a container whose first process reaps nobody, the dead keep their numbers.
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def ring_for_waiting() -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from django.db import transaction
-from django.db.models import F, Q, Sum
+from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Sum, When
 from django.utils import timezone
 from django_q.tasks import async_task
 
@@ -227,7 +227,11 @@ def claim() -> ScoringChunk | None:
     now = timezone.now()
     free = Q(state=ChunkState.PENDING) | Q(state=ChunkState.RUNNING, leased_until__lt=now)
     due = ScoringChunk.objects.filter(free, run__state=RunState.RUNNING, queued_at__lte=now)
-    waiting = due.order_by("attempts", "id")
+    # What failed before comes last; but where nothing was scored yet, it is first found out why.
+    unproven = Q(attempts__gt=0) & ~Exists(Match.objects.filter(run=OuterRef("run")))
+    waiting = due.order_by(
+        Case(When(unproven, then=0), default=F("attempts"), output_field=IntegerField()), "id"
+    )
     while chunk := waiting.select_related("run").first():
         seen = {"pk": chunk.pk, "state": chunk.state, "token": chunk.token, "attempts": chunk.attempts}
         chunk.token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"

@@ -107,7 +107,8 @@ def work_on(chunk: ScoringChunk) -> None:
         logger.info("%s", lost)
     except clip.ModelUnusable as error:
         runs.fail(run, str(error))
-    except Exception as error:
+    # SystemExit: a library that would end the process, or the queue's time-out.
+    except (Exception, SystemExit) as error:
         logger.exception("%s stopped and will be tried image by image", chunk)
         runs.release(chunk, error)
 

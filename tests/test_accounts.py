@@ -10,12 +10,9 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.test.client import MULTIPART_CONTENT
-from django.urls import get_resolver, reverse
+from django.urls import reverse
 
 from gallery.models import Membership, Project
-from tests.gallery.test_views import PAGES as GALLERY
-from tests.labeling.test_views import ACTIONS, PAGES
-from tests.test_access import routes
 
 NEW = {"username": "nina", "password1": "nina-secret-1", "password2": "nina-secret-1"}
 JSON, FORM = "application/json", MULTIPART_CONTENT
@@ -156,11 +153,3 @@ def test_another_sites_page_is_none_to_come_back_to(owner: User, project: Projec
     where = reverse("member", args=[Membership.objects.get().pk])
     answer = Client().post(where, {"role": "viewer"}, headers={"referer": page})
     assert answer.url == f"/accounts/login/?next={where}"
-
-
-def test_every_page_stands_in_a_table_of_who_gets_in() -> None:
-    """The tables of tests/gallery/test_views.py and tests/labeling/test_views.py; the API has its own."""
-    elsewhere = ("accounts/", "admin/", "api/", "image_text_similarity_best_match", "healthz", "readyz")
-    here = {name for path, name in routes(get_resolver().url_patterns) if not path.startswith(elsewhere)}
-    # The one is of oneself alone; the other opens to whoever has the link: tests/gallery/test_invitations.py.
-    assert here - {"token_revoke", "invitation"} == {*GALLERY, *PAGES, *ACTIONS}

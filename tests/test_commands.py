@@ -60,7 +60,7 @@ class NewSite(Site):
         tables = ["auth_user", "gallery_project", "gallery_image", "labeling_labelset", "labeling_match"]
         return {table: self.value(f"SELECT count(*) FROM {table}") for table in tables}
 
-    def rows(self, name: str) -> list[dict[str, str]]:
+    def exported(self, name: str) -> list[dict[str, str]]:
         with (self.data_dir / name).open(newline="", encoding="utf-8") as file:
             assert file.readline().strip() == COLUMNS
             return list(csv.DictReader(file, COLUMNS.split(",")))
@@ -143,7 +143,7 @@ def test_the_password_is_told_once_and_is_right(
 
 
 def test_the_table_is_true(demo_site: NewSite, first: subprocess.CompletedProcess) -> None:
-    rows = demo_site.rows("drawn-shapes.csv")
+    rows = demo_site.exported("drawn-shapes.csv")
     table = re.findall(r"^ +(\w+ \w+) +(\d+) +(\d+) +(\d+)$", first.stdout, re.MULTILINE)
     assert len(table) == 16
     for label, drawn, labelled_so, right in table:
@@ -156,7 +156,7 @@ def test_the_table_is_true(demo_site: NewSite, first: subprocess.CompletedProces
 
 
 def test_the_csv_holds_what_it_promises(demo_site: NewSite, first: subprocess.CompletedProcess) -> None:
-    rows = demo_site.rows("drawn-shapes.csv")
+    rows = demo_site.exported("drawn-shapes.csv")
     assert f"Wrote 120 rows to {demo_site.data_dir}/drawn-shapes.csv" in first.stdout
     assert len(rows) == 120 and len({row["sha256"] for row in rows}) == 120
     for row in rows:
@@ -169,7 +169,7 @@ def test_the_csv_holds_what_it_promises(demo_site: NewSite, first: subprocess.Co
 def test_the_starter_model_labels_what_was_drawn(
     demo_site: NewSite, first: subprocess.CompletedProcess
 ) -> None:
-    rows = demo_site.rows("drawn-shapes.csv")
+    rows = demo_site.exported("drawn-shapes.csv")
     right = [row for row in rows if row["file_name"].startswith(f"{row['suggested_label']} ")]
     assert len(right) >= 0.97 * len(rows)
 
@@ -204,7 +204,7 @@ def test_demo_with_ones_own_pictures_and_then_with_other_labels(
     assert "\n  broken.jpg: " in done.stdout and "\n  notes.txt: Not an image" in done.stdout
     assert ".DS_Store" not in done.stdout
     assert re.search(r"^ +label +labelled so\n +red +\d+\n +blue +\d+\n", done.stdout, re.MULTILINE)
-    names = {row["file_name"] for row in demo_site.rows("my-photos.csv")}
+    names = {row["file_name"] for row in demo_site.exported("my-photos.csv")}
     assert {"red.png", "blue.jpg", "green.webp", "pink.png", "grey 39.png"} < names
     assert len(names) == 4 + GREYS
     before = demo_site.counts()
@@ -279,7 +279,7 @@ def test_a_demo_whose_worker_dies_ends_and_is_gone_on_from(site: NewSite) -> Non
     assert "The worker ended by itself." in site.log() and "Traceback" not in site.log()
     done = site.run("demo")
     assert done.returncode == 0, done.stderr
-    assert "120 already here" in done.stdout and len(site.rows("drawn-shapes.csv")) == 120
+    assert "120 already here" in done.stdout and len(site.exported("drawn-shapes.csv")) == 120
 
 
 @pytest.fixture

@@ -29,6 +29,7 @@ def kill_worker(site: FaultySite, web: set[int]) -> None:
 def main() -> int:
     argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter).parse_args()
     with site_with_run(IMAGES, seed=1, FAULT_SLOW=SLOW) as site:
+        site.manage("collectstatic", "--noinput", "-v0")
         port = free_port()
         site.url = f"http://127.0.0.1:{port}"
         site.start("runserver", "--noreload", str(port))

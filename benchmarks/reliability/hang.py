@@ -20,7 +20,7 @@ from workers import FaultySite, site_with_run, wait_for
 
 REASONS = {
     "hang": "The worker died 3 times at this picture.",
-    "exit": "The worker died 3 times at this picture.",
+    "exit": "It failed 3 times at this picture: SystemExit: the scorer ended its process",
     "memory": "It failed 3 times at this picture: MemoryError: the scorer found no memory",
 }
 GRACE = 10
@@ -58,7 +58,7 @@ def wrong(kind: str, timeout: int) -> list[str]:
             found.append(f"{kind}: it is not given up as it should")
         if held > timeout + GRACE:
             found.append(f"{kind}: it was held for {held:.0f} s")
-        if REASONS[kind] not in page or "Retry failed" not in page:
+        if REASONS[kind] not in page or "Retry 1 failed" not in page:
             found.append(f"{kind}: the page does not say why, or offers no further try")
     return found
 

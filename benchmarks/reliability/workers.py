@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import signal
-import sqlite3
 import sys
 import tempfile
 import time
@@ -51,10 +50,6 @@ class FaultySite(Site):
     def environment(self) -> dict[str, str]:
         settings = {"DJANGO_SETTINGS_MODULE": "benchmarks.reliability.faulty_settings"}
         return super().environment() | settings | self.faults
-
-    def rows(self, sql: str) -> list[tuple]:
-        with sqlite3.connect(self.data_dir / "db.sqlite3", timeout=20) as connection:
-            return connection.execute(sql).fetchall()
 
     def is_done(self) -> bool:
         return self.value(STATE) not in ("queued", "running")

@@ -1,10 +1,12 @@
 import ctypes
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
 from argparse import ArgumentParser
+from contextlib import suppress
 from typing import Any
 
 from django.conf import settings
@@ -94,6 +96,7 @@ class Command(BaseCommand):
                     if deaths[name] == DEATHS:
                         raise CommandError(f"The {name} ends again and again; its reason stands above.")
                     self.stderr.write(f"The {name} ended by itself: it is started afresh.")
+                    end_rest_of(parts[name])
                     parts[name], begun[name] = begin(commands[name]), time.monotonic()
                 if not announced and answers(port):
                     announced = True
@@ -114,6 +117,12 @@ def begin(command: list[str]) -> subprocess.Popen:
 def end_with_parent() -> None:
     """Have the kernel tell this process when the one that started it is gone, SIGKILL included."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def end_rest_of(part: subprocess.Popen) -> None:
+    """A killed web server's own workers would hold the port for a while."""
+    with suppress(ProcessLookupError):
+        os.killpg(part.pid, signal.SIGKILL)
 
 
 def answers(port: int) -> bool:
