@@ -78,15 +78,18 @@ PUBLIC = any(host not in LOCAL_HOSTS for host in ALLOWED_HOSTS)
 HTTPS = any(origin.lower().startswith("https://") for origin in CSRF_TRUSTED_ORIGINS)
 # A proxy may name this machine as the host, and still bring others.
 OPEN = PUBLIC or HTTPS
-if DEBUG and OPEN:
+# Who reaches the port may call the site localhost, so the names alone keep nobody out.
+REACHED = OPEN or HOST not in (*LOCAL_HOSTS, "::1")
+if DEBUG and REACHED:
     raise ImproperlyConfigured(
-        "DEBUG shows the inside of the site: neither ALLOWED_HOSTS nor CSRF_TRUSTED_ORIGINS may open it."
+        "DEBUG shows the inside: none of HOST, ALLOWED_HOSTS and CSRF_TRUSTED_ORIGINS may open the site."
     )
 
 SECRET_KEY = env.str("SECRET_KEY", default="")
-if OPEN and (why := weakness(SECRET_KEY) if SECRET_KEY else "it is missing"):
+why = weakness(SECRET_KEY) if SECRET_KEY else "it is missing" if OPEN else ""
+if REACHED and why:
     raise ImproperlyConfigured(
-        "ALLOWED_HOSTS or CSRF_TRUSTED_ORIGINS opens this site to others, so SECRET_KEY must be set to "
+        "HOST, ALLOWED_HOSTS or CSRF_TRUSTED_ORIGINS opens this site to others, so SECRET_KEY must be set to "
         f"50 random characters or more, and {why}. "
         'Make one: python3 -c "import secrets; print(secrets.token_urlsafe(64))"'
     )

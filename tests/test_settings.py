@@ -162,6 +162,19 @@ def test_a_site_that_is_open_to_others_starts_with_a_random_secret(
     assert settings_under(tmp_path, SECRET_KEY=LONG_SECRET, **opened)["SECRET_KEY"] == repr(LONG_SECRET)
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7"])
+def test_a_port_that_others_reach_wants_a_secret_that_none_could_guess(tmp_path: Path, host: str) -> None:
+    done = run(tmp_path, "manage.py", "check", HOST=host, SECRET_KEY="changeme")
+    assert done.returncode == 1 and "SECRET_KEY must be set" in done.stderr
+    generated = settings_under(tmp_path, HOST=host)["SECRET_KEY"]
+    assert weakness(generated) == "", "a generated one will do"
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "::1"])
+def test_a_port_of_this_machine_alone_may_have_any_secret_and_debug_pages(tmp_path: Path, host: str) -> None:
+    assert settings_under(tmp_path, HOST=host, SECRET_KEY="changeme", DEBUG="on")["DEBUG"] == "True"
+
+
 def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
     done = run(tmp_path, "manage.py", "makemigrations", "--check", "--dry-run")
     assert done.returncode == 0, done.stdout
@@ -175,6 +188,7 @@ def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
             {"CSRF_TRUSTED_ORIGINS": "https://a.example.org", "SECRET_KEY": LONG_SECRET, "DEBUG": "on"},
             "DEBUG shows the inside",
         ),
+        ({"HOST": "0.0.0.0", "DEBUG": "on"}, "DEBUG shows the inside"),
         ({"CLIP_PRECISION": "int8"}, "CLIP_PRECISION is 'int8': it must be auto, fp32 or bf16."),
         ({"PORT": "eighty"}, "PORT can't be read"),
         ({"DATABASE_URL": "somewhere"}, "DATABASE_URL can't be read"),
