@@ -33,6 +33,8 @@ def lines(results: dict[str, bool]) -> Iterator[str]:
     yield _line("Data", _data)
     yield _line("Disk", _disk, "" if results["disk"] else CHECKS["disk"].otherwise)
     for name, words in PARTS.items():
+        if name == "migrations" and not results["database"]:
+            continue  # to migrate would not mend it
         yield _line(name.capitalize(), words if results[name] else lambda name=name: CHECKS[name].otherwise)
     if results["database"] and results["migrations"]:
         yield _line("Worker", _worker, "" if results["worker"] else CHECKS["worker"].otherwise)

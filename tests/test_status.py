@@ -202,6 +202,7 @@ def test_a_database_that_is_none(tmp_path: Path) -> None:
     (tmp_path / "db.sqlite3").write_bytes(b"no database" * 1000)
     done = run(tmp_path, "manage.py", "status")
     assert done.returncode == 1 and "can't be opened" in done.stdout
+    assert "manage.py migrate" not in done.stdout, "that would not mend it"
     assert "Traceback" not in done.stdout + done.stderr
 
 
