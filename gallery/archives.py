@@ -47,7 +47,8 @@ def pictures_in(file: File) -> list[zipfile.ZipInfo]:
     if sum(_read_at_most(info) for info in infos) > MOST_RATIO * settings.UPLOAD_MAX_ZIP_BYTES:
         most = MOST_RATIO * settings.UPLOAD_MAX_ZIP_BYTES / 1024**3
         raise BadPicture(f"Too large: a ZIP may have {most:.3g} GB unpacked.", status=413)
-    pictures = [info for info in infos if not info.is_dir() and not _is_junk(info.filename)]
+    # Not `is_dir`, which fails at an empty name: that is all that is read of one that begins with a NUL.
+    pictures = [info for info in infos if not info.filename.endswith("/") and not _is_junk(info.filename)]
     if not pictures:
         raise BadPicture("Empty: there is no file in this ZIP.")
     return pictures

@@ -359,6 +359,7 @@ ZIPS: dict[str, Make] = {
     "duplicate names": lambda: packed(("a.png", good()), ("a.png", saved(small("L"), "PNG"))),
     "bad UTF-8": lambda: renamed(b"\xff\xfe\x80.png", flags=0x800),
     "NUL in a name": lambda: renamed(b"a.png\0.exe"),
+    "a name that begins with NUL": lambda: renamed(b"\0.png"),
     "a name of 64 KB": lambda: packed(("n" * 65_000 + ".png", good())),
     "ZIP64 with absurd numbers": lambda: _zip64(),
     "cut directory": lambda: packed(*[(f"{n}.png", good()) for n in range(20)])[:-200],

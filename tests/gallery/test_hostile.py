@@ -121,6 +121,7 @@ ZIPS = {
     "duplicate names": (2, []),
     "bad UTF-8": (0, ["Broken"]),
     "NUL in a name": (1, []),
+    "a name that begins with NUL": (1, []),
     "a name of 64 KB": (1, []),
     "ZIP64 with absurd numbers": (0, ["Broken|Too many"]),
     "cut directory": (0, ["Broken"]),
