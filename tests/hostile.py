@@ -64,6 +64,17 @@ def png(
     return b"\x89PNG\r\n\x1a\n" + b"".join(_chunk(*chunk) for chunk in chunks)
 
 
+def png_of_chunks(kind: bytes, content: bytes, number: int, last: bool = False) -> bytes:
+    """The same chunk again and again, before the pixels or after them."""
+    whole = png(32, 32)
+    at = whole.index(b"IEND" if last else b"IDAT") - 4
+    return whole[:at] + _chunk(kind, content) * number + whole[at:]
+
+
+def png_of_two_heads(width: int, height: int) -> bytes:
+    return png_of_chunks(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0), 1)
+
+
 def _patched(content: bytes, at: int, new: bytes) -> bytes:
     return content[:at] + new + content[at + len(new) :]
 
@@ -80,12 +91,32 @@ def jpeg_of_many_scans(scans: int, side: int = 4000) -> bytes:
     return content[:last] + content[last:-2] * scans + content[-2:]
 
 
-def gif(width: int, height: int, offset: int = 0, frames: int = 1) -> bytes:
+def jpeg_of_segments(segment: bytes, number: int) -> bytes:
+    content = saved(small(), "JPEG")
+    return content[:2] + segment * number + content[2:]
+
+
+def jpeg_of_two_heads(*sizes: tuple[int, int]) -> bytes:
+    """Which of two frame headers is believed? One of them is looked at, another may be decoded."""
+    content = saved(small(), "JPEG")
+    at = content.index(b"\xff\xc0")
+    end = at + 2 + int.from_bytes(content[at + 2 : at + 4], "big")
+    heads = [_patched(content[at:end], 5, struct.pack(">HH", height, width)) for width, height in sizes]
+    return content[:at] + b"".join(heads) + content[end:]
+
+
+def gif_of_comments(number: int) -> bytes:
+    content = saved(PIL.Image.new("P", (8, 8)), "GIF")
+    at = content.index(b",", 13)
+    return content[:at] + b"!\xfe\1x\0" * number + content[at:]
+
+
+def gif(width: int, height: int, offset: int = 0, frames: int = 1, frame: int = 8) -> bytes:
     first = saved(PIL.Image.new("P", (8, 8)), "GIF")
     content = _patched(first, 6, struct.pack("<HH", width, height))
     at = content.index(b",", 13)
-    frame = _patched(content[at:-1], 1, struct.pack("<HH", offset, offset))
-    return content[:at] + frame * frames + b";"
+    block = _patched(content[at:-1], 1, struct.pack("<HHHH", offset, offset, frame, frame))
+    return content[:at] + block * frames + b";"
 
 
 def bmp(width: int, height: int) -> bytes:
@@ -130,9 +161,25 @@ def tiff_of_tiles(number: int) -> bytes:
     return tiff(tiff_tags(60_000, 60_000, **tiles), bytes(256))
 
 
+def _tiff_around(data: bytes, compression: int) -> bytes:
+    return tiff(tiff_tags(64, 64, compression, t273=[8], t279=[len(data)]), data)
+
+
 def webp_header(width: int, height: int) -> bytes:
     content = saved(small(), "WEBP", lossless=True)
     return _patched(content, content.index(b"VP8L") + 9, struct.pack("<I", (width - 1) | (height - 1) << 14))
+
+
+def webp_lossy_header(width: int, height: int) -> bytes:
+    content = saved(small(), "WEBP")
+    return _patched(content, content.index(b"VP8 ") + 14, struct.pack("<HH", width, height))
+
+
+def webp_on_canvas(width: int, height: int, content: bytes) -> bytes:
+    """A picture that is no animation, behind a head that names another size."""
+    sides = b"".join((side - 1).to_bytes(3, "little") for side in (width, height))
+    body = b"WEBPVP8X" + struct.pack("<II", 10, 0) + sides + content[12:]
+    return b"RIFF" + struct.pack("<I", len(body)) + body
 
 
 def webp_animated(frames: int, canvas: tuple[int, int] | None = None) -> bytes:
@@ -144,8 +191,10 @@ def webp_animated(frames: int, canvas: tuple[int, int] | None = None) -> bytes:
     return content
 
 
-def avif_header(width: int, height: int) -> bytes:
-    content = saved(small(), "AVIF")
+def avif_header(width: int, height: int, real: tuple[int, int] | None = None) -> bytes:
+    """An AVIF that says to be of this size; `real` is that of its pixels."""
+    image = PIL.Image.new("RGB", real) if real else small()
+    content = saved(image, "AVIF", speed=10)
     return _patched(content, content.index(b"ispe") + 8, struct.pack(">II", width, height))
 
 
@@ -169,6 +218,12 @@ TOO_LARGE: dict[str, Make] = {
     "TIFF, deflated": lambda: tiff_bomb(10_000, 5_100),
     "WebP of 16,383 a side": lambda: webp_header(16_383, 16_383),
     "WebP, animated, on a giant canvas": lambda: webp_animated(3, (16_383, 16_383)),
+    "WebP of 16,383 a side, lossy": lambda: webp_lossy_header(16_383, 16_383),
+    "WebP, not animated, on a giant canvas": lambda: webp_on_canvas(2**24, 256, webp_header(48, 32)),
+    "PNG with a second, larger head": lambda: png_of_two_heads(20_000, 20_000),
+    "JPEG with a second, larger head": lambda: jpeg_of_two_heads((48, 32), (65_500, 65_500)),
+    "GIF of a giant frame": lambda: gif(16, 16, frame=65_535),
+    "BMP of the least height there is": lambda: bmp(64, -(2**31)),
     "AVIF of 144 megapixels": lambda: avif_header(12_000, 12_000),
     "animated PNG of 100 megapixels": lambda: png(
         10_000, 10_000, 0, 1, (b"acTL", struct.pack(">II", 2**31 - 1, 0))
@@ -211,6 +266,48 @@ SLY: dict[str, Make] = {
     ),
     "BMP of a few bytes": lambda: bmp(7_000, 7_000),
     "PNG strip of the longest side": lambda: png(16_384, 1),
+    "PNG of 100,000 chunks": lambda: png_of_chunks(b"abCd", b"", 100_000),
+    "PNG of 100,000 chunks behind its pixels": lambda: png_of_chunks(b"abCd", b"", 100_000, last=True),
+    "PNG with 99 texts of a megabyte": lambda: png_of_chunks(b"zTXt", b"x\0\0" + zeros(1024**2 - 9), 99),
+    "PNG with 1,000 profiles of a megabyte": lambda: png_of_chunks(
+        b"iCCP", b"x\0\0" + zeros(1024**2 - 9), 1_000
+    ),
+    "animated PNG of a giant frame": lambda: png(
+        *(32, 32, 2, 8),
+        (b"acTL", struct.pack(">II", 2, 0)),
+        (b"fcTL", struct.pack(">IIIIIHHBB", 0, 2**30, 2**30, 0, 0, 1, 1, 0, 0)),
+    ),
+    "JPEG of 200 scans": lambda: jpeg_of_many_scans(200, 1_000),
+    "JPEG with a second, smaller head": lambda: jpeg_of_two_heads((65_500, 65_500), (48, 32)),
+    "JPEG of 200,000 empty comments": lambda: jpeg_of_segments(b"\xff\xfe\0\2", 200_000),
+    "JPEG with 25 MB of comments": lambda: jpeg_of_segments(b"\xff\xfe\xff\xff" + bytes(65_533), 400),
+    "JPEG with 25 MB of profile": lambda: jpeg_of_segments(
+        b"\xff\xe2\xff\xff" + b"ICC_PROFILE\0\1\1".ljust(65_533, b"x"), 400
+    ),
+    "JPEG with 6 MB of EXIF": lambda: jpeg_of_segments(
+        b"\xff\xe1\xff\xff" + b"Exif\0\0".ljust(65_533, b"x"), 100
+    ),
+    "JPEG with a megabyte of filling": lambda: jpeg_of_segments(b"\xff", 1024**2),
+    "GIF of 200,000 comments": lambda: gif_of_comments(200_000),
+    "TIFF of 60,000 tags": lambda: tiff(
+        tiff_tags(16, 16, t273=[8], t279=[256]) | {1000 + n: (4, [1]) for n in range(60_000)}, bytes(256)
+    ),
+    "TIFF of a giant tile": lambda: tiff(
+        tiff_tags(64, 64, 8, t322=[2**15], t323=[2**15], t324=[8], t325=[2**17]), zeros(100 * 1024**2)
+    ),
+    "TIFF whose 4,000 strips are one": lambda: tiff(
+        tiff_tags(4_000, 4_000, t273=[8] * 4_000, t279=[4_000] * 4_000) | {278: (4, [1])}, bytes(4_000)
+    ),
+    "TIFF around a larger JPEG": lambda: _tiff_around(saved(PIL.Image.new("L", (7_000, 7_000)), "JPEG"), 7),
+    "TIFF around a giant WebP": lambda: _tiff_around(webp_header(16_383, 16_383), 50_001),
+    "WebP that says less than it is": lambda: webp_on_canvas(48, 32, webp_header(16_383, 16_383)),
+    "WebP that says more than it is": lambda: webp_on_canvas(7_000, 7_000, webp_header(48, 32)),
+    "WebP of a head alone": lambda: webp_header(7_000, 7_000),
+    "AVIF that says less than it is": lambda: avif_header(64, 48, real=(7_200, 7_200)),
+    "AVIF that says more than it is": lambda: avif_header(7_000, 7_000),
+    "AVIF of 200 frames": lambda: saved(
+        small(), "AVIF", save_all=True, append_images=[small("L").convert("RGB")] * 200, speed=10
+    ),
     "PNG of few bytes of data": lambda: png(64, 64)[:60],
 }
 
@@ -290,13 +387,31 @@ def directory_field(content: bytes, at: int, value: int, form: str = "<I") -> by
     return _patched(content, content.index(b"PK\x01\x02") + at, struct.pack(form, value))
 
 
-def link() -> bytes:
-    info = zipfile.ZipInfo("link.png")
-    info.create_system, info.external_attr = 3, 0o120777 << 16
+def special(mode: int, content: bytes) -> bytes:
+    """A ZIP whose entry calls itself a link, or a device, as Unix does."""
+    info = zipfile.ZipInfo("special.png")
+    info.create_system, info.external_attr = 3, mode << 16
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:
-        archive.writestr(info, "/etc/passwd")
+        archive.writestr(info, content)
     return out.getvalue()
+
+
+def counted(number: int) -> bytes:
+    """Three entries, which the end of the directory says to be so many."""
+    content = packed(*[(f"{side}.png", saved(small(side=side), "PNG")) for side in (48, 60, 72)])
+    return _patched(content, content.index(b"PK\5\6") + 8, struct.pack("<HH", number, number))
+
+
+def two_directories() -> bytes:
+    """A whole second ZIP in the comment of the first."""
+    first, second = packed(("first.png", good())), packed(("second.png", saved(small("L"), "PNG")))
+    return first[:-2] + struct.pack("<H", len(second)) + second
+
+
+def broken_stream() -> bytes:
+    content = packed(("zeros.png", bytes(200_000)), GOOD)
+    return _patched(content, 45, b"\xff" * 20)
 
 
 def many_entries(number: int = 200_000) -> bytes:
@@ -347,19 +462,35 @@ ZIPS: dict[str, Make] = {
     "slip": lambda: packed(("../../../x.png", good())),
     "absolute": lambda: packed(("/tmp/clipsite-hostile.png", good())),
     "Windows": lambda: renamed(b"C:\\windows\\..\\..\\x.png"),
-    "symlink": link,
+    "symlink": lambda: special(0o120777, b"/etc/passwd"),
+    "symlink with a picture": lambda: special(0o120777, good()),
+    "device": lambda: special(0o020666, b""),
     "200,000 entries": many_entries,
     "1 GiB from 1 MB": bomb,
     "overlap": overlapping,
     "says less than it is": lambda: directory_field(packed(("a.png", good())), 24, 10),
     "says more than it is": lambda: directory_field(packed(("a.png", good())), 24, 2**31),
     "packed to more than the file has": lambda: directory_field(packed(("a.png", good())), 20, 2**31),
+    "says to be empty": lambda: directory_field(packed(("a.png", good())), 24, 0),
+    "packed to nothing": lambda: directory_field(packed(("a.png", good())), 20, 0),
+    "lies far behind the end": lambda: directory_field(packed(("a.png", good())), 42, 2**31),
+    "counts too few": lambda: counted(1),
+    "counts too many": lambda: counted(60_000),
+    "two names for one entry": lambda: _patched(packed(("a.png", good())), 30, b"b"),
+    "two directories": two_directories,
+    "a stream of junk": broken_stream,
+    "of a version to come": lambda: directory_field(packed(("a.png", good())), 6, 999, "<H"),
+    "patch data": lambda: renamed(b"a.png", flags=0x20),
     "nested": lambda: packed(("inner.zip", packed(GOOD)), GOOD),
     "encrypted": lambda: renamed(b"a.png", flags=1),
     "duplicate names": lambda: packed(("a.png", good()), ("a.png", saved(small("L"), "PNG"))),
     "bad UTF-8": lambda: renamed(b"\xff\xfe\x80.png", flags=0x800),
     "NUL in a name": lambda: renamed(b"a.png\0.exe"),
     "a name that begins with NUL": lambda: renamed(b"\0.png"),
+    "dots": lambda: packed(("..", good())),
+    "slashes": lambda: packed(("////", good())),
+    "lines in a name": lambda: packed(("a\n2026 ERROR\r\n.png", good())),
+    "a name from right to left": lambda: packed(("\u202egnp.exe", good())),
     "a name of 64 KB": lambda: packed(("n" * 65_000 + ".png", good())),
     "ZIP64 with absurd numbers": lambda: _zip64(),
     "cut directory": lambda: packed(*[(f"{n}.png", good()) for n in range(20)])[:-200],
@@ -369,6 +500,8 @@ ZIPS: dict[str, Make] = {
     "a method that nobody knows": lambda: directory_field(packed(("a.png", good())), 10, 99, "<H"),
     "wrong CRC": wrong_crc,
     "no entry": lambda: packed(),
+    "its end alone": lambda: b"PK\5\6" + bytes(18),
+    "junk of a system alone": lambda: packed(("__MACOSX/a.png", good())),
     "a folder with content": folder_with_content,
     "a bomb inside": lambda: packed(("bomb.png", png(13_300, 13_300, 0, 1)), GOOD),
 }

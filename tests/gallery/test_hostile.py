@@ -1,6 +1,7 @@
 """What is made to do harm, at the one door: bombs, hostile ZIPs, damage, and every mode of a picture."""
 
 import time
+import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -110,18 +111,34 @@ ZIPS = {
     "absolute": (1, []),
     "Windows": (1, []),
     "symlink": (0, ["Not an image"]),
+    "symlink with a picture": (1, []),
+    "device": (0, ["Empty"]),
     "200,000 entries": (0, ["Too many"]),
     "1 GiB from 1 MB": (0, ["Too large"]),
     "overlap": (0, ["lie over each other"]),
     "says less than it is": (0, ["Broken"]),
     "says more than it is": (1, []),
     "packed to more than the file has": (0, ["lie over each other"]),
+    "says to be empty": (0, ["Empty"]),
+    "packed to nothing": (0, ["Broken"]),
+    "lies far behind the end": (0, ["Broken"]),
+    "counts too few": (3, []),
+    "counts too many": (3, []),
+    "two names for one entry": (0, ["Broken"]),
+    "two directories": (1, []),
+    "a stream of junk": (1, ["Broken"]),
+    "of a version to come": (0, ["Broken"]),
+    "patch data": (0, ["Broken"]),
     "nested": (1, ["A ZIP inside a ZIP"]),
     "encrypted": (0, ["Encrypted"]),
     "duplicate names": (2, []),
     "bad UTF-8": (0, ["Broken"]),
     "NUL in a name": (1, []),
     "a name that begins with NUL": (1, []),
+    "dots": (1, []),
+    "slashes": (0, ["Empty"]),
+    "lines in a name": (1, []),
+    "a name from right to left": (1, []),
     "a name of 64 KB": (1, []),
     "ZIP64 with absurd numbers": (0, ["Broken|Too many"]),
     "cut directory": (0, ["Broken"]),
@@ -131,9 +148,15 @@ ZIPS = {
     "a method that nobody knows": (0, ["Packed in a way"]),
     "wrong CRC": (0, ["Broken"]),
     "no entry": (0, ["Empty"]),
+    "its end alone": (0, ["Empty"]),
+    "junk of a system alone": (0, ["Empty"]),
     "a folder with content": (1, []),
     "a bomb inside": (1, ["Too large"]),
 }
+
+
+def test_every_hostile_zip_is_thrown() -> None:
+    assert ZIPS.keys() == hostile.ZIPS.keys()
 
 
 @pytest.mark.parametrize("name", ZIPS)
@@ -168,6 +191,19 @@ def test_every_hostile_zip_gets_an_answer_in_json(project: Project, owner: User,
     assert {400, 413, 415} < codes
 
 
+@pytest.mark.parametrize("compression", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
+def test_a_damaged_zip_is_unpacked_or_refused_in_words(compression: int, send: Send) -> None:
+    files = [(f"{side}.png", saved(small(side=side), "PNG")) for side in (48, 60, 72)]
+    refused = 0
+    for content in hostile.damaged(hostile.packed(*files, compression=compression)):
+        upload = send(content)
+        assert upload.state == Upload.State.DONE and upload.entries.exists(), upload.error
+        entries = list(upload.entries.all())
+        assert all(bool(entry.image_id) != bool(entry.reason) for entry in entries)
+        refused += any(entry.reason for entry in entries)
+    assert refused >= hostile.CUTS - 1, "no damage was seen"
+
+
 @pytest.mark.parametrize("format", hostile.FORMATS)
 def test_nothing_damaged_that_was_accepted_fails_at_scoring(format: str, send: Send) -> None:
     files = dict.fromkeys(hostile.damaged(saved(small(), format)))
@@ -187,6 +223,18 @@ def profile(mode: str) -> bytes:
     if mode == "broken":
         return b"\xff" * 200
     return PIL.ImageCms.ImageCmsProfile(PIL.ImageCms.createProfile(mode)).tobytes()
+
+
+def for_print() -> bytes:
+    """A profile that says to be a printer's, in CMYK. Nobody converts by it: it must do no harm."""
+    content = bytearray(profile("sRGB"))
+    content[12:16], content[16:20] = b"prtr", b"CMYK"
+    return bytes(content)
+
+
+def _lab() -> bytes:
+    spaces = [PIL.ImageCms.createProfile(name) for name in ("sRGB", "LAB")]
+    return saved(PIL.ImageCms.profileToProfile(small(), *spaces, outputMode="LAB"), "TIFF")
 
 
 def _float(special: float | None) -> bytes:
@@ -215,7 +263,20 @@ MODES: dict[str, Callable[[], bytes]] = {
     "RGBA, WebP": lambda: saved(small("RGBA"), "WEBP", lossless=True),
     "CMYK, Adobe": lambda: saved(small("CMYK"), "JPEG", quality=95),
     "CMYK, TIFF": lambda: saved(small("CMYK"), "TIFF"),
+    "CMYK profile": lambda: saved(small("CMYK"), "JPEG", quality=95, icc_profile=for_print()),
+    "CMYK profile, TIFF": lambda: saved(small("CMYK"), "TIFF", icc_profile=for_print()),
+    "CMYK profile of another picture": lambda: saved(small(), "PNG", icc_profile=for_print()),
+    "Lab": _lab,
     "YCbCr": lambda: saved(small("YCbCr"), "TIFF"),
+    "YCbCr, packed as JPEG": lambda: saved(small("YCbCr"), "TIFF", compression="jpeg", quality=95),
+    "1, as a fax": lambda: saved(small("1"), "TIFF", compression="group4"),
+    "RGB, decoded at a scale": lambda: saved(small(side=480), "JPEG", quality=95),
+    "CMYK, decoded at a scale": lambda: saved(small("CMYK", 480), "JPEG", quality=95),
+    "RGB, a colour transparent": lambda: saved(small(), "PNG", transparency=(255, 255, 255)),
+    "P, transparent GIF": lambda: saved(small("P"), "GIF", transparency=small("P").getpixel((40, 4))),
+    "P, alpha for each colour": lambda: saved(small("P"), "PNG", transparency=b"\xff" * 200),
+    "RGBA, BMP": lambda: saved(small("RGBA"), "BMP"),
+    "RGBA, AVIF": lambda: saved(small("RGBA"), "AVIF", quality=95),
     "I;16": _sixteen,
     "I": lambda: saved(small("I"), "TIFF"),
     "F": lambda: _float(None),
@@ -225,6 +286,7 @@ MODES: dict[str, Callable[[], bytes]] = {
     "animated GIF": lambda: _animated("GIF"),
     "animated WebP": lambda: _animated("WEBP"),
     "animated PNG": lambda: _animated("PNG"),
+    "animated AVIF": lambda: _animated("AVIF"),
 }
 
 
