@@ -1,5 +1,6 @@
 """What is made to do harm, at the one door: bombs, hostile ZIPs, damage, and every mode of a picture."""
 
+import os
 import time
 import zipfile
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import PIL.Image
 import PIL.ImageCms
+import psutil
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
@@ -54,6 +56,12 @@ def memory(pid: int | str, field: str) -> float:
 
 def forget_peak(pid: int | str) -> None:
     Path(f"/proc/{pid}/clear_refs").write_text("5")
+
+
+def cpu_seconds() -> float:
+    """Of this process and all that it started: a busy machine makes them no more."""
+    alive = [child.cpu_times() for child in psutil.Process().children(recursive=True)]
+    return sum(os.times()[:4]) + sum(times.user + times.system for times in alive)
 
 
 def warm(send: Send) -> int:
@@ -164,9 +172,9 @@ def test_a_hostile_zip_is_reported_entry_by_entry(
     name: str, send: Send, settings: object, tmp_path: Path
 ) -> None:
     content, (added, said) = hostile.ZIPS[name](), ZIPS[name]
-    started = time.process_time()
+    started = cpu_seconds()
     upload = send(content)
-    assert time.process_time() - started <= REPORT_SECONDS
+    assert cpu_seconds() - started <= REPORT_SECONDS
     entries = list(upload.entries.all())
     assert sum(bool(entry.image) for entry in entries) == added
     found = reasons(upload)
