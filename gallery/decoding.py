@@ -1,7 +1,8 @@
 """Pictures from strangers, through Pillow: checked before they are decoded, and always upright RGB after."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import IO
+from typing import IO, Literal
 
 import PIL.Image
 import PIL.ImageOps
@@ -11,6 +12,10 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF", "AVIF")
 SUFFIXES = {"JPEG": ".jpg", "MPO": ".jpg", "TIFF": ".tif"} | {
     name: f".{name.lower()}" for name in ("PNG", "WEBP", "GIF", "BMP", "AVIF")
 }
+TIFF_ORDERS: dict[bytes, Literal["little", "big"]] = {b"II": "little", b"MM": "big"}
+# How wide a number is, by its type in a TIFF.
+TIFF_BYTES = {1: 1, 3: 2, 4: 4, 6: 1, 8: 2, 9: 4, 16: 8}
+TIFF_ENTRIES = 65_535
 ORIENTATION, TURNED = 0x0112, (5, 6, 7, 8)
 # Ours is checked from the header, before Pillow would warn.
 PIL.Image.MAX_IMAGE_PIXELS = None
@@ -33,8 +38,9 @@ class Limits:
 def open_checked(file: IO[bytes], limits: Limits | None = None) -> PIL.Image.Image:
     """The picture, not decoded yet. Raises BadPicture where it is no image of ours or is too large."""
     if limits:
-        # A WebP's canvas is taken from memory already when it is opened.
+        # A WebP's canvas is taken from memory, and a TIFF's tiles are listed, already when it is opened.
         _check_size(_webp_size(file), limits)
+        _check_size(_tiff_size(file), limits)
     try:
         image = PIL.Image.open(file, formats=FORMATS)
     except MemoryError:
@@ -70,6 +76,46 @@ def _webp_size(file: IO[bytes]) -> tuple[int, int]:
         return (bits & 0x3FFF) + 1, (bits >> 14 & 0x3FFF) + 1
     sides = (int.from_bytes(head[at : at + 2], "little") & 0x3FFF for at in (26, 28))
     return tuple(sides)
+
+
+def _tiff_size(file: IO[bytes]) -> tuple[int, int]:
+    """Width and height from the first directory of a TIFF; zeros where it is none."""
+    try:
+        return _first_directory(file)
+    except (OSError, OverflowError):  # a place where no file can be read
+        return 0, 0
+    finally:
+        file.seek(0)
+
+
+def _first_directory(file: IO[bytes]) -> tuple[int, int]:
+    head = file.read(16)
+    order = TIFF_ORDERS.get(head[:2])
+    if not order:
+        return 0, 0
+    # A BigTIFF, known as Pillow knows it, has wider numbers: the directory's place, its length, its entries.
+    wide, narrow = (8, 8) if head[2:3] == b"+" else (4, 2)
+    file.seek(int.from_bytes(head[wide : 2 * wide], order))
+    length = 4 + 2 * wide
+    entries = file.read(min(int.from_bytes(file.read(narrow), order), TIFF_ENTRIES) * length)
+    found = [entries[at : at + length] for at in range(0, len(entries) - length + 1, length)]
+    width, height = (max([0, *_tiff_numbers(file, found, tag, order)]) for tag in (256, 257))
+    return width, height
+
+
+def _tiff_numbers(
+    file: IO[bytes], entries: list[bytes], tag: int, order: Literal["little", "big"]
+) -> Iterator[int]:
+    """The first value of each entry with this tag, where that is a whole number."""
+    for entry in entries:
+        wide = len(entry) // 2 - 2
+        kind = int.from_bytes(entry[2:4], order)
+        if int.from_bytes(entry[:2], order) == tag and kind in TIFF_BYTES:
+            value, size = entry[-wide:], TIFF_BYTES[kind]
+            if int.from_bytes(entry[4 : 4 + wide], order) * size > wide:  # it lies elsewhere
+                file.seek(int.from_bytes(value, order))
+                value = file.read(size)
+            yield int.from_bytes(value[:size], order)
 
 
 @dataclass(frozen=True)

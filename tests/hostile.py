@@ -215,6 +215,12 @@ TOO_LARGE: dict[str, Make] = {
     "TIFF of a giant strip": lambda: tiff(tiff_tags(60_000, 60_000, t273=[8], t279=[2**31]), bytes(64)),
     "TIFF of four gigapixels a side": lambda: tiff(tiff_tags(2**32 - 1, 2**32 - 1, t273=[8], t279=[64])),
     "TIFF of 10,000 tiles": lambda: tiff_of_tiles(10_000),
+    "TIFF of 400,000 tiles": lambda: tiff_of_tiles(400_000),
+    "TIFF whose size lies far from its tag": lambda: tiff(
+        tiff_tags(16, 16, t322=[16], t323=[16], t324=[8] * 400_000, t325=[256] * 400_000)
+        | {256: (4, [60_000] * 2), 257: (4, [60_000] * 2)},
+        bytes(256),
+    ),
     "TIFF, deflated": lambda: tiff_bomb(10_000, 5_100),
     "WebP of 16,383 a side": lambda: webp_header(16_383, 16_383),
     "WebP, animated, on a giant canvas": lambda: webp_animated(3, (16_383, 16_383)),

@@ -1,6 +1,7 @@
 """What Pillow makes of files from strangers: every format, mode and orientation, upright and RGB."""
 
 import io
+import struct
 from collections.abc import Callable
 
 import PIL.features
@@ -186,6 +187,33 @@ def test_the_size_is_refused_before_anything_is_decoded() -> None:
     with pytest.raises(BadPicture, match="1,200 a side"):
         opened(1201, 10)
     assert opened(1000, 1000).size == (1000, 1000)
+
+
+@pytest.mark.parametrize("big", [False, True])
+def test_the_size_of_a_tiff_is_read_from_its_head(big: bool) -> None:
+    content = saved(corners(), "TIFF", big_tiff=big)
+    assert decoding._tiff_size(io.BytesIO(content)) == (80, 48)
+    for cut in range(len(content) - 160, len(content)):
+        assert decoding._tiff_size(io.BytesIO(content[:cut])) in ((80, 48), (80, 0), (0, 0))
+
+
+@pytest.mark.parametrize("form", ["<", ">"])
+def test_the_size_of_a_tiff_is_read_in_either_order(form: str) -> None:
+    head = struct.pack(f"{form}HHI", 0x4949 if form == "<" else 0x4D4D, 42, 8)
+    tags = [struct.pack(f"{form}HHIHxx", 256, 3, 1, 80), struct.pack(f"{form}HHII", 257, 4, 1, 48)]
+    content = head + struct.pack(f"{form}H", 2) + b"".join(tags)
+    assert decoding._tiff_size(io.BytesIO(content)) == (80, 48)
+
+
+@pytest.mark.parametrize("place", [2**63 - 1, 2**64 - 1])
+def test_a_tiff_that_points_to_nowhere_is_refused_in_words(place: int) -> None:
+    content = struct.pack("<2sHHHQ", b"II", 43, 8, 0, place) + bytes(64)
+    with pytest.raises(BadPicture, match="Not an image"):
+        decoding.open_checked(io.BytesIO(content), Limits(pixels=1_000_000, side=1200))
+    far = struct.pack("<HHQQ", 256, 4, 9, place) + struct.pack("<HHQQ", 257, 4, 1, 1)
+    content = struct.pack("<2sHHHQQ", b"II", 43, 8, 0, 16, 2) + far
+    with pytest.raises(BadPicture, match="Not an image"):
+        decoding.open_checked(io.BytesIO(content), Limits(pixels=1_000_000, side=1200))
 
 
 def test_every_format_is_built_into_this_pillow() -> None:
