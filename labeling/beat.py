@@ -31,14 +31,16 @@ def _lives(pid: int) -> bool:
         return False
 
 
-def ring_for_waiting() -> None:
+def ring_for_waiting() -> bool:
     """Ring where work waits and nobody is at it: a ring may have been lost with its worker."""
     waiting = ScoringRun.objects.filter(
         Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, chunks__state__in=OPEN)
     )
     at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
-    if waiting.exists() and not at_work.exists():
+    unattended = waiting.exists() and not at_work.exists()
+    if unattended:
         runs.ring()
+    return unattended
 
 
 def follow_forgotten() -> None:

@@ -35,6 +35,8 @@ WATCH_SECONDS = 0.5
 STOP_SECONDS = 20
 # People's pages come first where the processor is short.
 NICE = 10
+# Longer than any task may take: a cluster that leaves the bell unanswered for so long does nothing any more.
+UNANSWERED_SECONDS = settings.Q_CLUSTER["timeout"] + 30
 
 
 class AlreadyRunning(RuntimeError):
@@ -44,7 +46,6 @@ class AlreadyRunning(RuntimeError):
 def supervise() -> None:
     """Run a worker until SIGTERM, SIGINT or SIGHUP. Raises AlreadyRunning."""
     with _lock() as lock:
-        os.nice(NICE)
         _end_leftover(lock)
         # Not a threading.Event: a signal that comes while one is waited for can hang it.
         signals: list[int] = []
@@ -106,8 +107,9 @@ def _is_of_cluster(process: psutil.Process, group: int) -> bool:
 
 def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
     """Start a cluster and watch it until a process of it dies, or a signal came."""
-    manage = str(settings.BASE_DIR / "manage.py")
-    cluster = subprocess.Popen([sys.executable, manage, "qcluster"], start_new_session=True)
+    command = [sys.executable, "-m", "labeling.cluster", "qcluster"]
+    cluster = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)
+    os.setpriority(os.PRIO_PROCESS, cluster.pid, NICE)
     _note(lock, str(cluster.pid))
     try:
         _watch(cluster, signals)
@@ -124,6 +126,7 @@ def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
 
 def _watch(cluster: subprocess.Popen, signals: Sequence[int]) -> None:
     members: set[psutil.Process] = set()
+    answered = time.monotonic()
     for ticks in count():
         if signals:
             return
@@ -137,7 +140,11 @@ def _watch(cluster: subprocess.Popen, signals: Sequence[int]) -> None:
             if _is_of_cluster(member, cluster.pid) or not _lives(member)
         }
         if ticks % (BEAT_SECONDS / WATCH_SECONDS) == 0:
-            _beat(follow=ticks % (FOLLOW_SECONDS / WATCH_SECONDS) == 0)
+            if not _beat(follow=ticks % (FOLLOW_SECONDS / WATCH_SECONDS) == 0):
+                answered = time.monotonic()
+            elif time.monotonic() - answered > UNANSWERED_SECONDS:
+                logger.warning("the worker does not answer: it is started afresh")
+                return
         time.sleep(WATCH_SECONDS)
 
 
@@ -160,18 +167,23 @@ def _lives(process: psutil.Process) -> bool:
         return False
 
 
-def _beat(follow: bool) -> None:
-    """Say that this worker lives; ring for work that nobody is at; `follow`: see to what was forgotten."""
+def _beat(follow: bool) -> bool:
+    """Say that this worker lives; ring for work that nobody is at; `follow`: see to what was forgotten.
+
+    Returns whether it rang.
+    """
     try:
         close_old_connections()
         beat.beat(f"{platform.node()}:{os.getpid()}")
         beat.free_dead_chunks()
-        beat.ring_for_waiting()
+        rang = beat.ring_for_waiting()
         uploads.resume_expansions()
         if follow:
             beat.follow_forgotten()
+        return rang
     except Exception:  # a database, a queue or a disk that is away must not end the worker
         logger.exception("the worker's beat failed; it is tried again")
+        return False
 
 
 def _kill(group: int) -> None:

@@ -101,6 +101,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["filters", "ordering"],
         ["work"],
         ["worker"],
+        ["cluster"],
         ["beat"],
         ["runs"],
         ["embeddings"],

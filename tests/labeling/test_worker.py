@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,7 +12,7 @@ import psutil
 import pytest
 
 from labeling import worker
-from tests.live import Site, free_port, wait_for
+from tests.live import ROOT, Site, free_port, wait_for
 
 MATCHES = "SELECT count(*) FROM labeling_match"
 STATE = "SELECT state FROM labeling_scoringrun ORDER BY id DESC LIMIT 1"
@@ -142,3 +144,34 @@ def test_start_serves_the_site_and_one_ctrl_c_ends_web_and_worker(site: Site) ->
     os.killpg(start.pid, signal.SIGINT)
     assert start.wait(60) == 0
     assert site.processes() == []
+
+
+def test_a_cluster_that_loses_a_process_ends_as_a_whole_and_at_once(site: Site) -> None:
+    """It must not go on with a new process in the dead one's place: the queue's lock may be lost."""
+    site.manage("migrate", "-v0")
+    for role in range(2, 5):  # below the main process and the sentinel, which nobody replaces
+        cluster = subprocess.Popen(
+            [sys.executable, "-m", "labeling.cluster", "qcluster"],
+            cwd=ROOT,
+            env=site.environment() | {"DJANGO_SETTINGS_MODULE": "clipsite.settings"},
+            start_new_session=True,
+        )
+        site.started.append(cluster)
+        wait_for(lambda: len(cluster_of(site)) >= 5, 30, "the cluster did not come up")
+        os.kill(sorted(process.pid for process in cluster_of(site))[role], signal.SIGKILL)
+        assert cluster.wait(20) == -signal.SIGKILL
+        wait_for(lambda: not cluster_of(site), 10, "some of it lives on")
+
+
+def test_a_cluster_that_does_not_answer_is_started_afresh(
+    site: Site, db: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_beat", lambda follow: True)
+    monkeypatch.setattr(worker, "UNANSWERED_SECONDS", 1)
+    monkeypatch.setattr(worker, "BEAT_SECONDS", 1)
+    silent = subprocess.Popen([sys.executable, "-c", "input()", "qcluster"], stdin=subprocess.PIPE)
+    try:
+        worker._watch(silent, signals=[])
+        assert silent.poll() is None, "it lives, and was given up all the same"
+    finally:
+        silent.communicate(b"\n")
