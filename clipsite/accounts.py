@@ -47,8 +47,8 @@ class AccountAdapter(DefaultAccountAdapter):
 
 def invited_by(request: HttpRequest) -> Invitation | None:
     """The usable invitation whose link was opened in this session."""
-    # What fails before the session is read has neither.
-    nobody = hasattr(request, "session") and not request.user.is_authenticated
+    # What fails before the user is known has neither.
+    nobody = hasattr(request, "user") and not request.user.is_authenticated
     token = request.session.get("invitation") if nobody else None
     if not token:
         return None

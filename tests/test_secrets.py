@@ -17,9 +17,8 @@ from django.core.cache import cache
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
-from knox.models import AuthToken
 
-from gallery.models import Project
+from gallery.models import ApiToken, Project
 from tests.live import Site, free_port, wait_for
 
 PASSWORD, WRONG = "olga-secret-1", "a-wrong-secret-7"
@@ -99,7 +98,7 @@ def test_no_secret_is_kept_or_logged_in_clear_text(site: Site) -> None:
     site.rows("ALTER TABLE gallery_project RENAME TO away")
     assert program.ask("/api/v1/projects/", **bearing)[0] == 500
     assert olga.ask("/")[0] == 500
-    site.rows("ALTER TABLE knox_authtoken RENAME TO away_too")
+    site.rows("ALTER TABLE gallery_apitoken RENAME TO away_too")
     assert program.ask("/api/v1/projects/", **bearing)[0] == 500
     assert program.ask("/api/v1/token/", {"username": "olga", "password": PASSWORD})[0] == 500
     assert olga.ask("/account/tokens/", {"days": 7, "name": "script"})[0] == 500
@@ -207,17 +206,17 @@ def test_the_table_of_sessions_opens_none(owner: User) -> None:
 
 @pytest.mark.parametrize("way", ["page", "admin", "api", "user deleted", "expired", "inactive"])
 def test_a_token_is_dead_at_once(way: str, owner: User, project: Project, login: Callable) -> None:
-    row, token = AuthToken.objects.create(owner)
+    row, token = ApiToken.objects.create(owner)
     client = Client(headers={"Authorization": f"Token {token}"})
     assert client.get("/api/v1/projects/").status_code == 200
     root = login(User.objects.create_superuser("root"))
     chosen = {"action": "revoke", "_selected_action": [row.pk]}
     {
         "page": lambda: login(owner).post(reverse("token_revoke"), {"token_key": row.token_key}),
-        "admin": lambda: root.post(reverse("admin:knox_authtoken_changelist"), chosen),
+        "admin": lambda: root.post(reverse("admin:gallery_apitoken_changelist"), chosen),
         "api": lambda: client.delete("/api/v1/token/"),
         "user deleted": lambda: User.objects.get(pk=owner.pk).delete(),
-        "expired": lambda: AuthToken.objects.update(expiry=timezone.now()),
+        "expired": lambda: ApiToken.objects.update(expiry=timezone.now()),
         "inactive": lambda: User.objects.filter(pk=owner.pk).update(is_active=False),
     }[way]()
     assert client.get("/api/v1/projects/").status_code == 401

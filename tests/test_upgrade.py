@@ -36,6 +36,8 @@ MATCHES = """
 """
 # Django itself keeps these in step with the models.
 NOT_OURS = {"auth.permission"}
+# Where rows of an older version stand today.
+MOVED = {"knox.authtoken": "gallery_apitoken"}
 
 
 @pytest.fixture(params=BACKUPS, ids=lambda path: path.stem)
@@ -70,7 +72,7 @@ def test_every_version_left_a_backup() -> None:
 def test_nothing_of_an_older_version_is_lost(site: Site, then: dict[str, Any]) -> None:
     assert "no migrations to apply" in site.manage("migrate").lower()
     ours = {name: count for name, count in then["counts"].items() if name not in NOT_OURS}
-    tables = {name: name.replace(".", "_") for name in ours}
+    tables = {name: MOVED.get(name, name.replace(".", "_")) for name in ours}
     assert {name: site.value(f"SELECT count(*) FROM {table}") for name, table in tables.items()} == ours
     assert rows(site, HISTORY) == then["history"]
     assert rows(site, ANSWERS) == then["answers"]

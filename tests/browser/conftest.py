@@ -85,7 +85,7 @@ def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
 def is_trouble(message: ConsoleMessage) -> bool:
     """Errors on the console, but for the answer to a file that is refused on purpose."""
     return message.type == "error" and not any(
-        code in message.text for code in ("status of 400", "status of 404", "status of 410")
+        code in message.text for code in ("status of 400", "status of 404", "status of 410", "status of 415")
     )
 
 

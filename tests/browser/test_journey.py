@@ -156,7 +156,7 @@ def test_a_member_sees_the_project_and_a_stranger_does_not(
     address = page.url
     page.get_by_role("link", name="Members").click()
     page.get_by_label("Username").fill("vera")
-    page.get_by_label("Role", exact=True).select_option("viewer")
+    page.locator("#id_role").select_option("viewer")
     page.get_by_role("button", name="Add member").click()
     expect(page.locator("main")).to_contain_text("vera")
     member = open_page("vera")

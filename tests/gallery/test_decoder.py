@@ -46,7 +46,7 @@ def strip(width: int) -> bytes:
 
 
 def children() -> list[psutil.Process]:
-    mine = psutil.Process().children(recursive=True)
+    mine = psutil.Process().children()
     return [process for process in mine if "gallery.decoder_child" in process.cmdline()]
 
 
