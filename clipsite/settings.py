@@ -291,6 +291,7 @@ SPECTACULAR_SETTINGS = {
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "gallery.rest.summarize",
+        "gallery.rest.describe_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunState": "labeling.models.ScoringRun.State",

@@ -131,3 +131,28 @@ def summarize(result: dict[str, Any], **options: Any) -> dict[str, Any]:
             if description := operation.get("description"):
                 operation["summary"] = " ".join(description.split()).split(". ")[0].rstrip(".")
     return result
+
+
+PROBLEMS = {
+    "400": "The request is not as described; each field's problems by its name.",
+    "401": "No token or session, or one that is not valid.",
+    "403": "Your role doesn't allow it.",
+    "404": "Not there, or not yours to see.",
+    "413": "The request is too large.",
+    "415": "The body has another content type than described.",
+    "429": "Too many requests: wait.",
+    "503": "CLIP can't be used now.",
+    "507": "There is no space for it.",
+}
+
+
+def describe_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Beside each operation of the schema: the refusals that any of them may answer with."""
+    result["components"]["schemas"]["Problem"] = {"type": "object", "additionalProperties": {}}
+    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    for path in result["paths"].values():
+        for operation in path.values():
+            for status, description in PROBLEMS.items():
+                answer = {"description": description, "content": content}
+                operation["responses"].setdefault(status, answer)
+    return result
