@@ -147,12 +147,23 @@ PROBLEMS = {
 
 
 def describe_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Beside each operation of the schema: the refusals that any of them may answer with."""
-    result["components"]["schemas"]["Problem"] = {"type": "object", "additionalProperties": {}}
-    content = {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}
+    """Beside each operation of the schema: the refusals that any of them may answer with.
+
+    One that has a body of its own may still answer with a problem: the request comes before the work.
+    """
+    problem = {"$ref": "#/components/schemas/Problem"}
+    each = {
+        "anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": [{"type": "string"}, problem]}}]
+    }
+    each["anyOf"].append(problem)
+    result["components"]["schemas"]["Problem"] = {"type": "object", "additionalProperties": each}
     for path in result["paths"].values():
         for operation in path.values():
             for status, description in PROBLEMS.items():
-                answer = {"description": description, "content": content}
-                operation["responses"].setdefault(status, answer)
+                operation["responses"].setdefault(status, {"description": description})
+            for status, answer in operation["responses"].items():
+                if status >= "400":
+                    own = [content["schema"] for content in answer.get("content", {}).values()]
+                    schema = {"oneOf": [*own, problem]} if own else problem
+                    answer["content"] = {"application/json": {"schema": schema}}
     return result

@@ -60,7 +60,7 @@ class InviteSerializer(serializers.Serializer):
 
 class InvitationSerializer(serializers.ModelSerializer):
     created_by = serializers.CharField(source="created_by.username", read_only=True)
-    used_by = serializers.CharField(source="used_by.username", read_only=True, default=None)
+    used_by = serializers.CharField(source="used_by.username", read_only=True, default=None, allow_null=True)
 
     class Meta:
         model = Invitation
@@ -91,7 +91,9 @@ class JoinedSerializer(serializers.ModelSerializer):
 
 class ImageSerializer(serializers.ModelSerializer):
     project = serializers.SlugRelatedField("slug", read_only=True)
-    uploaded_by = serializers.CharField(source="uploaded_by.username", read_only=True, default=None)
+    uploaded_by = serializers.CharField(
+        source="uploaded_by.username", read_only=True, default=None, allow_null=True
+    )
     file = serializers.HyperlinkedIdentityField("api-image-file", help_text="The original, as a download.")
     thumbnail = serializers.HyperlinkedIdentityField(
         "api-image-thumbnail", help_text="WebP, at most 320 pixels a side."

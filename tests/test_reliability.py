@@ -20,6 +20,7 @@ SHORT_FORMS = [
     ("soak.py", "--short"),
     ("backup.py", "--short"),
     ("hostile.py", "--short"),
+    ("fuzz.py", "--short"),
 ]
 
 

@@ -35,6 +35,13 @@ def test_errors_and_answers_that_are_files_are_described(schema: dict) -> None:
     upload = schema["paths"]["/api/v1/projects/{slug}/images/"]["post"]
     assert {"201", "202", "400", "401", "403", "404", "413", "415", "507"} <= set(upload["responses"])
     assert list(upload["requestBody"]["content"]) == ["multipart/form-data"]
+    refused = upload["responses"]["400"]["content"]["application/json"]["schema"]["oneOf"]
+    assert [each["$ref"].split("/")[-1] for each in refused] == ["Added", "Problem"]
+
+
+def test_a_name_that_may_be_missing_is_described_as_such(schema: dict) -> None:
+    for kind, name in (("Image", "uploaded_by"), ("Invitation", "used_by"), ("InvitationMade", "used_by")):
+        assert schema["components"]["schemas"][kind]["properties"][name]["nullable"]
 
 
 def test_schema_and_docs_are_open_and_name_no_data(project: object) -> None:

@@ -20,6 +20,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any
 
+import requests
 import schemathesis
 from hypothesis import HealthCheck, Phase, given, seed, settings
 from schemathesis import GenerationMode
@@ -69,10 +70,8 @@ print("ROWS" + json.dumps({{
     "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
-# Whoever takes rows away comes last, and the outermost row last of all.
+# What takes rows away comes last, and the outermost row last of all.
 ORDER = ["GET", "POST", "PATCH", "DELETE"]
-# The owner can't have these done here.
-NEVER = {"POST /api/v1/uploads/{id}/stop/": "only while a ZIP of more than a thousand files is unpacked"}
 
 
 @dataclass
@@ -204,8 +203,19 @@ def ask_all(operation: Any, identity: str, asking: Asking, mode: GenerationMode,
         asking.fail(f"{identity} {name} {type(error).__name__}", str(error))
 
 
+def strict_schema(site: Site) -> dict[str, Any]:
+    """The schema as the site tells it, but an answer with a field that isn't described breaks it."""
+    headers = {"Accept": "application/vnd.oai.openapi+json"}
+    schema = requests.get(f"{site.url}/api/v1/schema/", headers=headers, timeout=PATIENCE).json()
+    for name, each in schema["components"]["schemas"].items():
+        if "properties" in each and not name.endswith("Request"):
+            each.setdefault("additionalProperties", False)
+    return schema
+
+
 def fuzz(site: Site, asking: Asking) -> None:
-    schema = schemathesis.openapi.from_url(f"{site.url}/api/v1/schema/")
+    schema = schemathesis.openapi.from_dict(strict_schema(site))
+    schema.config.update(base_url=site.url)
     operations = [each.ok() for each in schema.get_all_operations()]
     operations.sort(key=lambda each: (ORDER.index(each.method.upper()), -each.path.count("/")))
     for operation in operations:
@@ -226,9 +236,9 @@ def tell(name: str, asking: Asking, seconds: float) -> None:
 
 
 def never_done(asking: Asking) -> list[str]:
-    """The operations that the owner never got done, though they can be."""
+    """The operations that the owner never got done."""
     counts = asking.answers["owner"]
-    return [name for name in counts if not counts[name]["2xx"] and name not in NEVER]
+    return [name for name in counts if not counts[name]["2xx"]]
 
 
 def main() -> int:
