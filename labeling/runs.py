@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
+from django.conf import settings
 from django.db import transaction
 from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Sum, When
 from django.utils import timezone
@@ -390,7 +391,8 @@ def _all_in_vain(chunk: ScoringChunk) -> str:
 def try_to_prepare(run: ScoringRun) -> bool:
     """Write an attempt down before it is made. False where the worker died in each: then the run failed."""
     ScoringRun.objects.filter(pk=run.pk).update(attempts=F("attempts") + 1)
-    if run.attempts < DEATHS_WITH_NO_SUSPECT:
+    # One death takes all workers along, and each may have been at it.
+    if run.attempts < DEATHS_WITH_NO_SUSPECT * settings.Q_CLUSTER["workers"]:
         return True
     fail(run, f"The worker died {run.attempts} times while it loaded the model. Is the memory too small?")
     return False

@@ -5,7 +5,8 @@
 60 seconds (short: 20) at a site as `manage.py start` runs it. A program sends ZIPs of drawn pictures, each
 as soon as the one before is unpacked; the worker scores them; another exports the labels again and again, now
 and then with the pictures; four people decide about one image after the other on the review page. No answer
-may be an error, nobody may meet a locked database, and of 100 decisions 99 must be answered in 250 ms.
+may be an error, nobody may meet a locked database, and of 100 decisions 99 must be answered in 250 ms. In the
+short form the time is printed, but not asked: the first seconds and the machine decide it.
 """
 
 import argparse
@@ -139,7 +140,8 @@ def main() -> int:
     half, most = (percentile(notes.taken["decision"], part) for part in (0.5, 0.99))
     print(f"{locked} times locked in the log")
     print(f"a decision: half in {half:.0f} ms, 99 of 100 in {most:.0f} ms (at most {MOST_MS})")
-    return verdict(not notes.troubles and not locked and most <= MOST_MS)
+    quick = most <= MOST_MS or seconds == SECONDS_SHORT
+    return verdict(not notes.troubles and not locked and quick)
 
 
 if __name__ == "__main__":

@@ -31,6 +31,9 @@ for name in {names}:
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 # No honest answer takes longer; a request that does counts as failed.
 PATIENCE = 60
+# A kept connection may be closed by the server at the very moment when it is used again. Browsers then ask once
+# more; this client would call it an error.
+ONE_EACH = {"Connection": "close"}
 
 
 @contextmanager
@@ -73,6 +76,7 @@ class Program(requests.Session):
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__()
+        self.headers |= ONE_EACH
         self.api = f"{site.url}/api/v1/"
         self.headers["Authorization"] = f"Token {token_of(site, name)}"
 
@@ -85,6 +89,7 @@ class Visitor(requests.Session):
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__()
+        self.headers |= ONE_EACH
         self.site, self.name = site.url, name
 
     def request(self, method: str, path: str, **options: object) -> requests.Response:

@@ -273,7 +273,7 @@ def test_every_page_of_the_admin_shows_them_as_texts(
         for [name] in site.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
     }
     keys = {
-        model: site.value(f"SELECT max({'digest' if model == 'authtoken' else 'id'}) FROM {table}")
+        model: site.value(f"SELECT max({'digest' if model == 'apitoken' else 'id'}) FROM {table}")
         for model, table in tables.items()
         if table.startswith(("gallery_", "labeling_", "auth_", "account_"))
     }
