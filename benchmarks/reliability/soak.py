@@ -6,8 +6,8 @@ People log in, browse, filter, open an image, review, undo, export, ask the API 
 order of their own. The uploaders send pictures and delete the oldest, so that the site keeps its size; all is
 scored again every few seconds. No answer may be an error of the server; 95 of 100 must come in 500 ms; from a
 fifth of the time on, the memory of web and worker may grow by 5 % at most, by a fitted line; no file may be
-left over, and the database may grow by 64 MB at most. `--short`: 30 seconds with 6 people; time and memory are
-printed, but not asked, as so early caches still fill.
+left over, and the database may grow by 64 MB at most. `--short`: 30 seconds with 6 people; time and memory
+are printed, but not asked, as so early caches still fill.
 """
 
 import argparse

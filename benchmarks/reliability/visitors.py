@@ -31,8 +31,8 @@ for name in {names}:
 CSRF = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')
 # No honest answer takes longer; a request that does counts as failed.
 PATIENCE = 60
-# A kept connection may be closed by the server at the very moment when it is used again. Browsers then ask once
-# more; this client would call it an error.
+# A kept connection may be closed by the server at the very moment when it is used again. Browsers then ask
+# once more; this client would call it an error.
 ONE_EACH = {"Connection": "close"}
 
 
