@@ -76,7 +76,7 @@ class Program(requests.Session):
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__()
-        self.headers |= ONE_EACH
+        self.headers.update(ONE_EACH)
         self.api = f"{site.url}/api/v1/"
         self.headers["Authorization"] = f"Token {token_of(site, name)}"
 
@@ -89,7 +89,7 @@ class Visitor(requests.Session):
 
     def __init__(self, site: Site, name: str) -> None:
         super().__init__()
-        self.headers |= ONE_EACH
+        self.headers.update(ONE_EACH)
         self.site, self.name = site.url, name
 
     def request(self, method: str, path: str, **options: object) -> requests.Response:
