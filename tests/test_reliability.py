@@ -1,5 +1,6 @@
 """The slow bars, each by its command in its short form."""
 
+import re
 import subprocess
 import sys
 
@@ -22,6 +23,17 @@ SHORT_FORMS = [
     ("hostile.py", "--short"),
     ("fuzz.py", "--short"),
 ]
+
+
+TABLE = (settings.BASE_DIR / "docs" / "reliability.md").read_text()
+
+
+def test_the_table_of_bars_names_each_command_and_no_other() -> None:
+    named = set(re.findall(r"`((?:benchmarks|tests)/[\w/]+\.py)", TABLE)) - {"tests/test_reliability.py"}
+    assert [name for name in named if not (settings.BASE_DIR / name).exists()] == []
+    scripts = {name.rpartition("/")[2] for name in named if name.startswith("benchmarks/")}
+    assert scripts == {command[0] for command in SHORT_FORMS}
+    assert len(re.findall(r"^\| .* \|$", TABLE, re.MULTILINE)) == 1 + 26, "the head, and a row for each bar"
 
 
 @pytest.mark.parametrize("command", SHORT_FORMS, ids=lambda command: command[0])
