@@ -57,11 +57,12 @@ def kill_at_random(site: FaultySite, rng: random.Random, kills: int) -> int:
     return len(roles)
 
 
-def watch(site: FaultySite, total: int, over: threading.Event, wrong: list[str]) -> None:
-    """Ask for the progress until it is over."""
-    program, seen = Program(site, "ida"), 0
+def watch(site: FaultySite, total: int, wrong: list[str]) -> None:
+    """Ask for the progress until it says that the run is over."""
+    program, seen, told = Program(site, "ida"), 0, {"state": "queued"}
     run = site.value("SELECT max(id) FROM labeling_scoringrun")
-    while not over.wait(0.2):
+    while told["state"] in ("queued", "running"):
+        time.sleep(0.2)
         told = program.get(f"runs/{run}/").json()
         reached = told["done"] + told["failed"]
         if reached < seen:
@@ -80,15 +81,14 @@ def timed(template: FaultySite, total: int, rng: random.Random | None, kills: in
         began = time.monotonic()
         site.serve()
         wait_for(lambda: answers(site), 60, "the site does not answer")
-        over = threading.Event()
-        watcher = threading.Thread(target=watch, args=(site, total, over, wrong))
+        watcher = threading.Thread(target=watch, args=(site, total, wrong), daemon=True)
         watcher.start()
         killed = kill_at_random(site, rng, kills) if rng else 0
         wait_for(site.is_done, PATIENCE, "the run does not end")
         seconds = time.monotonic() - began
-        time.sleep(0.5)
-        over.set()
-        watcher.join()
+        watcher.join(60)
+        if watcher.is_alive():
+            wrong.append("the API does not say that the run is over")
         if rng and killed < kills:
             wrong.append(f"the run was over after {killed} kills: nothing is shown")
         wrong += faults(site, total)
