@@ -31,7 +31,7 @@ STRIKES = 3
 # After an error a chunk waits, so that its cause may pass: a full disk, a database that is away.
 REST = timedelta(seconds=5)
 # A chunk whose worker dies again and again with no image to blame: the model itself doesn't fit this machine.
-DEATHS_WITH_NO_SUSPECT = 10
+DEATHS_WITH_NO_SUSPECT = 20
 # Where nothing at all was scored, and so many pictures had all their tries, it is not the pictures.
 VAIN_PICTURES = 10
 

@@ -188,7 +188,7 @@ def address(house: House, path: str, parts: dict[str, object]) -> str:
         return str(parts[name] if name in parts else part(house, path, name))
 
     if path.startswith("admin/"):
-        return admin_address(path)
+        return admin_address(house, path)
     path = path.replace(r"^confirm-email/(?P<key>[-:\w]+)/$", "confirm-email/abc/")
     path = path.replace(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$", "password/reset/key/1-a/"
@@ -197,10 +197,11 @@ def address(house: House, path: str, parts: dict[str, object]) -> str:
     return "/" + re.sub(r"<(?:\w+:)?(?P<name>\w+)>", value, path) + query
 
 
-def admin_address(path: str) -> str:
+def admin_address(house: House, path: str) -> str:
     path = path.replace("^(?P<app_label>auth|account|gallery|labeling)/$", "gallery/")
     path = path.replace("(?P<url>.*)$", "nowhere/")
-    return "/" + re.sub(r"<[^>]+>", "1", path)
+    # There is such a user; of the other models there may be one or none.
+    return "/" + re.sub(r"<[^>]+>", str(house.guest.pk if "auth/user" in path else 1), path)
 
 
 def ask(

@@ -11,7 +11,7 @@ SHORT_FORMS = [
     ("kill.py", "--short", "--seeds", "2"),
     ("idle_kill.py", "--times", "3"),
     ("poison.py", "--short", "--seeds", "2"),
-    ("hang.py", "--timeout", "5"),
+    ("hang.py", "--timeout", "12"),
     ("stop.py", "--times", "2"),
     ("away.py",),
     ("contention.py", "--short"),

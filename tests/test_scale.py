@@ -37,7 +37,6 @@ ON_ROWS = [
     "tests/labeling/test_runs.py",
     "tests/labeling/test_views.py",
     "tests/test_access.py",
-    "tests/test_migrations.py",
     "tests/test_health.py",
     "tests/test_status.py",
 ]

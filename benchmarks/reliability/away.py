@@ -7,13 +7,14 @@ offline; and when it is started again, the run must go on within 10.
 """
 
 import argparse
+import subprocess
 import sys
 import time
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
-from visitors import Visitor, answers, free_port, verdict
+from visitors import ROOT, Visitor, answers, free_port, verdict
 from workers import MATCHES, FaultySite, end, site_with_run, wait_for
 
 IMAGES, SLOW, SAID_WITHIN, ON_WITHIN = 400, 0.1, 60, 10
@@ -32,7 +33,14 @@ def main() -> int:
         site.manage("collectstatic", "--noinput", "-v0")
         port = free_port()
         site.url = f"http://127.0.0.1:{port}"
-        site.start("runserver", "--noreload", str(port))
+        command = ["-m", "gunicorn", "--threads=4", "--no-control-socket", f"--bind=127.0.0.1:{port}"]
+        server = subprocess.Popen(
+            [sys.executable, *command, "clipsite.wsgi"],
+            cwd=ROOT,
+            env=site.environment(),
+            start_new_session=True,
+        )
+        site.started.append(server)
         wait_for(lambda: answers(site), 60, "the site does not answer")
         web = {process.pid for process in site.processes()}
         person = Visitor(site, "ida")

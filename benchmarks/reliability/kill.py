@@ -1,6 +1,6 @@
 """A worker that can't be killed for good, and progress that never lies.
 
-    .venv/bin/python benchmarks/reliability/kill.py [--seeds 10] [--short]
+    .venv/bin/python benchmarks/reliability/kill.py [--seeds 10] [--first 0] [--short]
 
 600 pictures, two workers, `manage.py start`. The scorer stands for a large model on a small processor: each
 picture takes 0.3 s more than the starter model needs. First without faults; then, for each seed, with 15
@@ -117,6 +117,7 @@ def faults(site: FaultySite, total: int) -> list[str]:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="The first seed.")
     parser.add_argument("--short", action="store_true", help=f"{IMAGES_SHORT} pictures, {KILLS_SHORT} kills.")
     asked = parser.parse_args()
     total, kills = (IMAGES_SHORT, KILLS_SHORT) if asked.short else (IMAGES, KILLS)
@@ -126,7 +127,7 @@ def main() -> int:
         held = not wrong
         # A short run is mostly start-ups: there only the end is asked for.
         most = float("inf") if asked.short else MOST_TIMES * without
-        for seed in range(asked.seeds):
+        for seed in range(asked.first, asked.first + asked.seeds):
             seconds, wrong = timed(template, total, random.Random(seed), kills)
             print(f"seed {seed}: {seconds:.0f} s, {seconds / without:.1f} times {wrong or ''}", flush=True)
             held &= not wrong and seconds <= most
