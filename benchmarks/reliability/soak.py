@@ -155,7 +155,9 @@ def watch(site: Site, samples: Samples, over: threading.Event) -> None:
             try:
                 part = part_of(process)
                 if part:
-                    sums[part] += process.memory_info().rss
+                    # Their own: pages of the database file that each connection maps are the kernel's.
+                    memory = process.memory_info()
+                    sums[part] += memory.rss - memory.shared
             except psutil.NoSuchProcess:
                 continue
         for part, size in sums.items():
