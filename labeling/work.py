@@ -135,7 +135,7 @@ def _score_unseen(chunk: ScoringChunk, alone: bool) -> None:
             raise Stopping
         if alone and not runs.strike(chunk, ids[0]):
             continue
-        pictures = _decoded(chunk, [files[image_id] for image_id in ids], engine.side)
+        pictures = _decoded(chunk, [files[image_id] for image_id in ids if image_id in files], engine.side)
         if pictures:
             rows = engine.embed_images(list(pictures.values()))
             runs.write(chunk, list(pictures), rows, scores(chunk.run, rows))

@@ -245,6 +245,8 @@ def told(notes: Notes, samples: Samples, more_bytes: int, left: int, log: str, s
         )
     errors = log.count("Traceback") + log.count("a process of the worker died")
     print(f"the database grew by {more_bytes / 1024**2:.1f} MB; {left} files without a row; {errors} errors")
+    if errors:
+        print(log[max(log.rfind("Traceback"), log.rfind("a process of the worker died")) :][:3000])
     steady = short or max(grown.values()) <= MOST_GROWTH
     small = more_bytes <= MOST_BYTES and not left and not errors
     quick = short or most <= MOST_MS
