@@ -65,13 +65,13 @@ def _as_drf(error: Exception) -> Exception:
 
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
-    too_large = isinstance(exception, TooManyFilesSent | RequestDataTooBig)
-    status = 413 if too_large else 400
+    status, reason = 400, ""
+    if isinstance(exception, TooManyFilesSent):
+        status, reason = 413, TOO_MANY_FILES
+    elif isinstance(exception, RequestDataTooBig):
+        status, reason = 413, str(exception)
     if request.path.startswith(API):
-        return JsonResponse({"detail": str(exception) if too_large else "Bad request."}, status=status)
-    reason = (
-        TOO_MANY_FILES if isinstance(exception, TooManyFilesSent) else str(exception) if too_large else ""
-    )
+        return JsonResponse({"detail": reason or "Bad request."}, status=status)
     return render(request, "400.html", {"reason": reason, "status": status}, status=status)
 
 

@@ -29,6 +29,7 @@ from django.utils import timezone
 from tqdm import tqdm
 
 import clipsite
+from gallery.intake import NO_SPACE
 
 FORMAT = 1
 DATABASE, FILES, MANIFEST = "db.sqlite3", "files.jsonl", "manifest.json"
@@ -316,7 +317,7 @@ def _pack_file(archive: zipfile.ZipFile, name: str, source: Path, method: int) -
 
 def in_words(error: OSError | sqlite3.Error) -> str:
     """What a backup or a restore that failed has to say to a person."""
-    full = getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT)
+    full = getattr(error, "errno", None) in NO_SPACE
     if full or getattr(error, "sqlite_errorname", "") == "SQLITE_FULL":
         return "The disk is full: nothing was kept. Free some space, then try again."
     return f"It failed, and nothing was kept: {error}"

@@ -8,7 +8,6 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from hashlib import file_digest
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 from django.conf import settings
@@ -17,7 +16,7 @@ from django.db.models import QuerySet
 from django.db.models.fields.files import FieldFile
 from tqdm import tqdm
 
-from gallery import backups, decoder
+from gallery import backups, decoder, intake
 from gallery.decoding import BadPicture
 from gallery.models import Image, Upload
 
@@ -126,11 +125,7 @@ def _make_again(image: Image, fields: list[str]) -> bool:
     if not all(files):
         return False
     for name, content in files.items():
-        with NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, delete=False) as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, Path(settings.MEDIA_ROOT, name))
+        intake.replace(content, Path(settings.MEDIA_ROOT, name))
     return True
 
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import NamedTemporaryFile
+from typing import IO
 
 from django.conf import settings
 from django.core.exceptions import RequestDataTooBig
@@ -120,8 +121,16 @@ def keep(content: bytes, file: FieldFile, suffix: str) -> None:
         move(Path(out.name), file, suffix)
 
 
+def replace(content: bytes, path: Path) -> None:
+    """Put bytes of our own making in the place of what is at `path`, or where nothing is any more."""
+    with _temporary() as out:
+        out.write(content)
+        _to_disk(out)
+        os.replace(out.name, path)
+
+
 @contextmanager
-def _temporary() -> Iterator[object]:
+def _temporary() -> Iterator[IO[bytes]]:
     with NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR, delete=False) as out:
         try:
             yield out
@@ -130,7 +139,7 @@ def _temporary() -> Iterator[object]:
                 os.unlink(out.name)
 
 
-def _to_disk(out: object) -> None:
+def _to_disk(out: IO[bytes]) -> None:
     # Before the row: a power cut leaves no row whose file is half of one.
     out.flush()
     os.fsync(out.fileno())
@@ -139,7 +148,7 @@ def _to_disk(out: object) -> None:
 class _Written(File):
     """For a storage on this file system it is moved, for any other read."""
 
-    def __init__(self, file: object, path: Path) -> None:
+    def __init__(self, file: IO[bytes], path: Path) -> None:
         super().__init__(file, path.name)
         self._path = path
 

@@ -267,10 +267,13 @@ def finish(upload: Upload, error: str = "") -> None:
 
 def to_stop(user: User, pk: int) -> Upload:
     """The upload, for one's own or a reviewer's hand to stop. Raises as `access.fetch` does."""
-    own = Upload.objects.filter(pk=pk, uploaded_by=user.pk).exists()
-    return access.fetch(
-        Upload.objects.select_related("project"), user, "upload" if own else "delete images", pk=pk
-    )
+    upload = access.fetch(Upload.objects.select_related("project"), user, "view", pk=pk)
+    return access.fetch(Upload.objects.select_related("project"), user, asks_to_stop(upload, user), pk=pk)
+
+
+def asks_to_stop(upload: Upload, user: User) -> str:
+    """The action that stopping this upload asks of this user's role."""
+    return "upload" if upload.uploaded_by_id == user.pk else "delete images"
 
 
 def stop(upload: Upload, user: User) -> bool:

@@ -268,7 +268,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
         "project": row.project,
         "may": allowed(row.role),
         "tab": "images",
-        "may_stop": {"upload" if row.uploaded_by == request.user else "delete images"} <= allowed(row.role),
+        "may_stop": uploads.asks_to_stop(row, request.user) in allowed(row.role),
         "outcome": outcome,
         "outcomes": [(value, label, row.counts[value]) for value, label in UploadEntry.Outcome.choices],
         "done": row.counts.total(),
