@@ -17,7 +17,17 @@ from django.utils.safestring import SafeString
 
 from gallery import members, uploads
 from gallery.access import Role
-from gallery.models import ApiToken, Image, Invitation, Membership, Project, Upload, UploadEntry, free_slug
+from gallery.models import (
+    ApiToken,
+    Comment,
+    Image,
+    Invitation,
+    Membership,
+    Project,
+    Upload,
+    UploadEntry,
+    free_slug,
+)
 
 admin.site.site_header = admin.site.site_title = "clipsite"
 # The site's own log-in page counts failures; the admin's would not.
@@ -271,3 +281,11 @@ class TokenAdmin(ReadOnly, admin.ModelAdmin):
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return redirect("admin:gallery_apitoken_changelist")
+
+
+@admin.register(Comment)
+class CommentAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["at", "user", "image", "text", "resolved_at"]
+    list_select_related = ["user", "image"]
+    list_filter = ["at"]
+    search_fields = ["text", "user__username", "image__name"]

@@ -37,6 +37,9 @@ class Project(models.Model):
     name = models.CharField(max_length=120)
     slug = models.SlugField(max_length=140, unique=True, editable=False)
     description = models.TextField(blank=True, max_length=2000)
+    guidelines = models.TextField(
+        blank=True, max_length=20_000, help_text="How to label, in Markdown. A key away in review."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ProjectQuerySet.as_manager()
@@ -214,6 +217,10 @@ class Image(models.Model):
         return reverse("image", args=[self.pk])
 
 
+class ImageScoped(ForUser):
+    project_path = "image__project__"
+
+
 class UploadEntry(models.Model):
     class Outcome(models.TextChoices):
         ADDED = "added", "added"
@@ -234,3 +241,25 @@ class UploadEntry(models.Model):
 
     def __str__(self) -> str:
         return f"{self.name}: {self.outcome}"
+
+
+class Comment(models.Model):
+    """What somebody says of an image to the others of the project."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="comments")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    text = models.TextField(max_length=2000)
+    mentions = models.ManyToManyField(settings.AUTH_USER_MODEL, blank=True, related_name="+")
+    at = models.DateTimeField(default=timezone.now)
+    resolved_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    resolved_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ImageScoped.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.text[:60]

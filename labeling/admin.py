@@ -17,12 +17,18 @@ from labeling import label_sets, review
 from labeling.label_sets import LabelSpec
 from labeling.models import (
     Annotation,
+    Assignment,
+    Batch,
+    BatchPart,
     Embedding,
     ImageAttempt,
+    Keymap,
     Label,
     LabelSet,
+    Lease,
     Match,
     Review,
+    SavedView,
     ScoringChunk,
     ScoringRun,
     WorkerBeat,
@@ -48,7 +54,7 @@ class LabelSetAdmin(Cascading, ByDoor):
     list_select_related = ["project"]
     list_filter = ["created_at"]
     search_fields = ["name", "project__name", "project__slug"]
-    readonly_fields = ["project", "created_at"]
+    readonly_fields = ["project", "votes", "created_at"]
     inlines = [LabelInline]
     view_on_site = False
 
@@ -153,10 +159,10 @@ class AnnotationAdmin(ByDoor):
 
 @admin.register(Review)
 class ReviewAdmin(ReadOnly, admin.ModelAdmin):
-    list_display = ["at", "user", "image", "label_set", "verdict", "label_name", "suggested_name", "batch"]
+    list_display = ["at", "user", "image", "label_set", "verdict", "label_name", "suggested_name", "batch_id"]
     list_select_related = ["user", "image", "label_set"]
     list_filter = ["verdict", "at"]
-    search_fields = ["image__name", "user__username", "label_name", "label_set__name", "=batch"]
+    search_fields = ["image__name", "user__username", "label_name", "label_set__name", "=batch__id"]
     show_full_result_count = False
 
 
@@ -213,3 +219,51 @@ class ImageAttemptAdmin(ReadOnly, admin.ModelAdmin):
 class WorkerBeatAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["worker", "at"]
     search_fields = ["worker"]
+
+
+@admin.register(Batch)
+class BatchAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["at", "user", "label_set", "kind", "verdict", "label_name", "total", "state"]
+    list_select_related = ["user", "label_set"]
+    list_filter = ["kind", "state", "at"]
+    search_fields = ["=id", "user__username", "label_name", "label_set__name", "query"]
+    show_full_result_count = False
+
+
+@admin.register(BatchPart)
+class BatchPartAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "batch", "size", "done", "left"]
+    list_select_related = ["batch"]
+    list_filter = ["done"]
+    search_fields = ["=batch__id"]
+    show_full_result_count = False
+
+
+@admin.register(Lease)
+class LeaseAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["image", "label_set", "user", "until"]
+    list_select_related = ["image", "label_set", "user"]
+    search_fields = ["image__name", "user__username", "label_set__name"]
+
+
+@admin.register(Assignment)
+class AssignmentAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["image", "label_set", "user", "batch"]
+    list_select_related = ["image", "label_set", "user", "batch"]
+    search_fields = ["image__name", "user__username", "label_set__name"]
+    show_full_result_count = False
+
+
+@admin.register(SavedView)
+class SavedViewAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["name", "label_set", "user", "query", "is_shared", "created_at"]
+    list_select_related = ["label_set", "user"]
+    list_filter = ["is_shared", "created_at"]
+    search_fields = ["name", "query", "user__username", "label_set__name"]
+
+
+@admin.register(Keymap)
+class KeymapAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["user"]
+    list_select_related = ["user"]
+    search_fields = ["user__username"]

@@ -8,7 +8,7 @@ from django.db.models import Case, F, FilteredRelation, Q, Value, When
 from django.urls import reverse
 from django.utils import timezone
 
-from gallery.models import ForUser, Image, Project
+from gallery.models import ForUser, Image, ImageScoped, Project
 
 DEFAULT_TEMPLATE = "a photo of a {label}."
 
@@ -23,6 +23,9 @@ class LabelSet(models.Model):
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="label_sets")
     name = models.CharField(max_length=120, default="Labels")
     templates = models.JSONField(default=default_templates, help_text="Each with {label} in it.")
+    votes = models.PositiveSmallIntegerField(
+        default=1, help_text="How many people's answers settle an image."
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     objects = ForUser.as_manager()
@@ -58,10 +61,11 @@ class LabelSet(models.Model):
             similarity=F("match__similarity"),
             probability=F("match__probability"),
             margin=F("match__margin"),
+            decided_at=F("annotation__decided_at"),
         )
 
 
-class LabelQuerySet(ForUser):
+class LabelSetScoped(ForUser):
     project_path = "label_set__project__"
 
 
@@ -73,7 +77,7 @@ class Label(models.Model):
     )
     position = models.PositiveIntegerField(default=0)
 
-    objects = LabelQuerySet.as_manager()
+    objects = LabelSetScoped.as_manager()
 
     class Meta:
         ordering = ["position", "id"]
@@ -91,10 +95,6 @@ class Label(models.Model):
     def key(self) -> str:
         """The key that chooses it in review: 1 to 9, or none."""
         return str(self.position + 1) if self.position < 9 else ""
-
-
-class ImageScoped(ForUser):
-    project_path = "image__project__"
 
 
 class Embedding(models.Model):
@@ -218,10 +218,84 @@ class Match(models.Model):
     class Meta:
         verbose_name_plural = "matches"
         constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_match")]
-        indexes = [models.Index(fields=["label_set", "probability"])]
+        indexes = [
+            models.Index(fields=["label_set", "probability"]),
+            models.Index(fields=["label_set", "margin"]),
+            models.Index(fields=["label_set", "label", "margin"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.image_id}: {self.label_id}"
+
+
+class Batch(models.Model):
+    """One action of one person: written down at once, or in parts by a worker; undone whole."""
+
+    class Kind(models.TextChoices):
+        DECIDE = "decide", "decided"
+        UNDO = "undo", "undone"
+        REDO = "redo", "redone"
+        VOTES = "votes", "votes changed"
+        ASSIGN = "assign", "assigned"
+
+    class State(models.TextChoices):
+        RUNNING = "running", "in progress"
+        DONE = "done", "done"
+        FAILED = "failed", "failed"
+        CANCELLED = "cancelled", "cancelled"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="batches")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    kind = models.CharField(max_length=10, choices=Kind.choices, default=Kind.DECIDE)
+    # Of a batch that says the same of all its images: that. Empty where it says several things.
+    verdict = models.CharField(max_length=10, blank=True)
+    label = models.ForeignKey(Label, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    label_name = models.CharField(max_length=200, blank=True, help_text="Outlives the label.")
+    query = models.CharField(max_length=1000, blank=True, help_text="The search line that chose the images.")
+    reverses = models.ForeignKey(
+        "self", null=True, blank=True, on_delete=models.CASCADE, related_name="reversed_by"
+    )
+    # Whom an assignment is for; how many votes are asked for from now on.
+    assignee = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    votes = models.PositiveSmallIntegerField(null=True, blank=True)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.DONE)
+    error = models.CharField(max_length=300, blank=True)
+    total = models.PositiveIntegerField(default=0, help_text="Images that it was asked for.")
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = LabelSetScoped.as_manager()
+
+    class Meta:
+        ordering = ["-at", "-id"]
+        verbose_name_plural = "batches"
+        indexes = [
+            models.Index(fields=["label_set", "-at", "-id"]),
+            models.Index(fields=["label_set", "user", "-at"]),
+            models.Index(fields=["state"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} {self.label_name}".strip()
+
+
+class BatchPart(models.Model):
+    """At most 200 images of a batch that is too large for one request, written in one transaction."""
+
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="parts")
+    image_ids = models.JSONField()
+    size = models.PositiveIntegerField()
+    done = models.BooleanField(default=False)
+    left = models.PositiveIntegerField(default=0, help_text="Images that were left as they were.")
+
+    class Meta:
+        ordering = ["id"]
+        indexes = [models.Index(fields=["batch", "done"])]
+
+    def __str__(self) -> str:
+        return f"part {self.pk} of {self.batch_id}"
 
 
 class Review(models.Model):
@@ -242,7 +316,8 @@ class Review(models.Model):
     verdict = models.CharField(max_length=10, choices=Verdict.choices)
     suggested_name = models.CharField(max_length=200, blank=True, help_text="What CLIP said then.")
     suggested_probability = models.FloatField(null=True, blank=True)
-    batch = models.UUIDField(default=uuid.uuid4, help_text="One action of one person.")
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="reviews")
+    settles = models.BooleanField(default=False, help_text="A reviewer's word: it stands over all votes.")
     undoes = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.CASCADE, related_name="undone_by"
     )
@@ -252,7 +327,10 @@ class Review(models.Model):
 
     class Meta:
         ordering = ["id"]
-        indexes = [models.Index(fields=["label_set", "batch"]), models.Index(fields=["label_set", "image"])]
+        indexes = [
+            models.Index(fields=["label_set", "image"]),
+            models.Index(fields=["label_set", "user", "at"]),
+        ]
 
     def __str__(self) -> str:
         return f"{self.verdict} {self.label_name}".strip()
@@ -299,6 +377,79 @@ class Annotation(models.Model):
 
 
 STATUSES = [(UNSCORED, "not scored yet"), (UNREVIEWED, "suggested"), *Annotation.Status.choices]
+
+
+class Lease(models.Model):
+    """An image that one person holds for a while, so that nobody else is shown it in review."""
+
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="leases")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    queue = models.CharField(max_length=64, help_text="Which of the person's queues it is for.")
+    position = models.PositiveIntegerField(default=0, help_text="In that queue.")
+    until = models.DateTimeField()
+
+    class Meta:
+        ordering = ["position", "id"]
+        constraints = [models.UniqueConstraint(fields=["label_set", "image"], name="one_lease")]
+        indexes = [models.Index(fields=["label_set", "user", "queue"])]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} held by {self.user_id}"
+
+
+class Assignment(models.Model):
+    """An image that an owner gave to a member to review."""
+
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="assignments")
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="assignments")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="assignments")
+
+    objects = LabelSetScoped.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["label_set", "image", "user"], name="one_assignment_each")
+        ]
+        indexes = [models.Index(fields=["label_set", "user"])]
+
+    def __str__(self) -> str:
+        return f"{self.image_id} for {self.user_id}"
+
+
+class SavedView(models.Model):
+    """A search line with a name, one's own or shared in the project."""
+
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="views")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_views")
+    name = models.CharField(max_length=80)
+    query = models.CharField(max_length=1000, blank=True)
+    ordering = models.CharField(max_length=20, blank=True)
+    is_shared = models.BooleanField(default=False)
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = LabelSetScoped.as_manager()
+
+    class Meta:
+        ordering = ["name", "id"]
+        constraints = [
+            models.UniqueConstraint(fields=["label_set", "user", "name"], name="one_view_per_name")
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class Keymap(models.Model):
+    """The keys that a person has chosen for review, where they differ from the usual ones."""
+
+    user = models.OneToOneField(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="keymap")
+    keys = models.JSONField(default=dict, help_text="{action: key}")
+
+    def __str__(self) -> str:
+        return f"keys of {self.user}"
 
 
 class WorkerBeat(models.Model):

@@ -23,7 +23,17 @@ from tests.conftest import picture
 OURS = [*apps.get_app_config("gallery").get_models(), *apps.get_app_config("labeling").get_models()]
 UNTOUCHED = {
     *("UploadEntry", "Upload", "Review", "Match", "Embedding", "ScoringRun", "ScoringChunk", "ImageAttempt"),
-    *("WorkerBeat", "Invitation"),
+    *(
+        "WorkerBeat",
+        "Invitation",
+        "Batch",
+        "BatchPart",
+        "Lease",
+        "Assignment",
+        "SavedView",
+        "Keymap",
+        "Comment",
+    ),
 }
 
 
