@@ -22,9 +22,9 @@ class Role(models.TextChoices):
 # Each role may do what stands beside it and all that stands above.
 ACTIONS: dict[str, set[str]] = {
     Role.VIEWER: {"view", "export"},
-    Role.LABELER: {"upload", "review"},
-    Role.REVIEWER: {"edit labels", "run", "delete images", "undo for others"},
-    Role.OWNER: {"edit project", "manage members", "delete project"},
+    Role.LABELER: {"upload", "review", "comment"},
+    Role.REVIEWER: {"edit labels", "run", "delete images", "undo for others", "settle disputes"},
+    Role.OWNER: {"edit project", "manage members", "assign", "delete project"},
 }
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 
-from django.http import HttpRequest, HttpResponse, HttpResponseBadRequest
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
 
@@ -18,12 +18,12 @@ def _here(request: HttpRequest, address: str) -> str:
     return address if safe else ""
 
 
-def refused(request: HttpRequest, sentences: Iterable[str]) -> HttpResponse:
-    """400 with the reason: as a page, or as text for the script that shows it."""
+def refused(request: HttpRequest, sentences: Iterable[str], status: int = 400) -> HttpResponse:
+    """An error with the reason: as a page, or as text for the script that shows it."""
     words = " ".join(sentences)
     if request.htmx:
-        return HttpResponseBadRequest(words, content_type="text/plain; charset=utf-8")
-    return render(request, "refused.html", {"words": words}, status=400)
+        return HttpResponse(words, content_type="text/plain; charset=utf-8", status=status)
+    return render(request, "refused.html", {"words": words}, status=status)
 
 
 def asked_back(request: HttpRequest, question: str, detail: str, agree: str) -> HttpResponse | None:

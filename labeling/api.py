@@ -211,7 +211,12 @@ class Matches(ListAPIView):
 class Reviews(GenericAPIView):
     serializer_class = ReviewsSerializer
 
-    @extend_schema(responses={201: BatchSerializer})
+    @extend_schema(
+        responses={
+            201: BatchSerializer,
+            409: OpenApiResponse(description="Somebody decided in the meantime; nothing was written."),
+        }
+    )
     def post(self, request: Request, pk: int) -> Response:
         """Write decisions down, all of them or none.
 
@@ -220,7 +225,10 @@ class Reviews(GenericAPIView):
         label_set = access.fetch(LabelSet.objects, request.user, "review", pk=pk)
         serializer = ReviewsSerializer(data=request.data)
         checked(serializer)
-        batch = review.decide(label_set, request.user, serializer.decisions())
+        try:
+            batch = review.decide(label_set, request.user, serializer.decisions())
+        except review.Stale as stale:
+            raise Conflict(stale.sentences) from stale
         decided = label_set.reviews.filter(batch=batch)
         return Response(BatchSerializer({"batch": batch, "decided": decided}).data, status=201)
 

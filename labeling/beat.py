@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from gallery.models import Image, Project
 from labeling import runs
-from labeling.models import ScoringChunk, ScoringRun, WorkerBeat
+from labeling.models import Batch, ScoringChunk, ScoringRun, WorkerBeat
 from labeling.runs import OPEN, ChunkState, RunState
 
 WORKER_SILENT = timedelta(seconds=30)
@@ -37,7 +37,8 @@ def ring_for_waiting() -> bool:
         Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, chunks__state__in=OPEN)
     )
     at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
-    unattended = waiting.exists() and not at_work.exists()
+    batches = Batch.objects.filter(state=Batch.State.RUNNING)
+    unattended = batches.exists() or (waiting.exists() and not at_work.exists())
     if unattended:
         runs.ring()
     return unattended

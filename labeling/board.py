@@ -116,6 +116,7 @@ def with_labels(images: QuerySet[Image] | list[Image], label_set: LabelSet) -> l
     images = list(images)
     for image in images:
         image.status_name = dict(STATUSES)[image.status]
+        image.seen = image.decided_at.isoformat() if image.decided_at else ""
         image.label = labels.get(image.label_id)
         image.suggested = labels.get(image.suggested_id)
         image.runner_up = labels.get(image.runner_up_id)

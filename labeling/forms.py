@@ -153,6 +153,8 @@ class DecisionForm(forms.Form):
             "invalid_choice": "“%(value)s” is no verdict: there are accepted, corrected, none and skipped."
         },
     )
+    # Of one image: the version of its answer that was shown.
+    seen = forms.CharField(required=False, max_length=40)
     # The page that sent it, which says what is drawn again.
     page = forms.ChoiceField(choices=[("gallery", ""), ("review", ""), ("image", "")], required=False)
 
@@ -168,7 +170,9 @@ class DecisionForm(forms.Form):
     def decisions(self) -> list[Decision]:
         verdict = self.cleaned_data["verdict"] or Verdict.ACCEPTED
         label = self.cleaned_data["label"]
-        return [Decision(image_id, verdict, label) for image_id in self.cleaned_data["image"]]
+        ids = self.cleaned_data["image"]
+        seen = self.cleaned_data["seen"] if "seen" in self.data and len(ids) == 1 else None
+        return [Decision(image_id, verdict, label, seen) for image_id in ids]
 
 
 class UndoForm(forms.Form):

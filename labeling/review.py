@@ -1,23 +1,20 @@
-"""The one door for people's decisions: decide, undo, what comes next. No task writes here."""
+"""The one door for people's decisions: decide, undo, redo, clear. No task decides anything of its own."""
 
 import uuid
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
-from django.db import models, transaction
-from django.db.models import Exists, ExpressionWrapper, OuterRef, Q, QuerySet
+from django.db import transaction
+from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gallery.access import User, allowed
 from gallery.models import Image
-from labeling import ordering
-from labeling.models import Annotation, LabelSet, Match, Review
-from labeling.ordering import Key
+from labeling import votes
+from labeling.models import Annotation, Batch, LabelSet, Match, Review
 
-Verdict = Review.Verdict
+Verdict, Kind, State = Review.Verdict, Batch.Kind, Batch.State
 # Rows of one statement: SQLite holds its write lock no longer than that takes.
 AT_ONCE = 200
 
@@ -26,32 +23,104 @@ AT_ONCE = 200
 class Decision:
     """What a person says of an image: a label of the set, or `none` of them, or `skipped`.
 
-    Without a label, `accepted` means the suggestion, as it stands when the decision is written.
+    Without a label, `accepted` means the suggestion, as it stands when the decision is written. `seen`: the
+    `version` of the answer that the person saw; without it, whatever is there is answered anew.
     """
 
     image_id: int
     verdict: Verdict
     label_id: int | None = None
+    seen: str | None = None
+
+
+class Stale(Exception):
+    """Somebody else decided in the meantime: nothing was written."""
+
+    def __init__(self, answers: Sequence[Annotation | None], names: Sequence[str]) -> None:
+        self.sentences = [_told(answer, name) for answer, name in zip(answers, names, strict=True)]
+        super().__init__(" ".join(self.sentences))
+
+
+def _told(answer: Annotation | None, name: str) -> str:
+    """Who decided what, in words."""
+    if answer is None:
+        return f"{name}: the decision that you saw was taken back in the meantime. Nothing was changed."
+    who = answer.decided_by.get_username() if answer.decided_by else "Somebody"
+    if answer.status == Annotation.Status.DISPUTED:
+        return f"{name}: people disagree about it by now. Nothing was changed."
+    what = f"is {answer.label.name}" if answer.label else "has none of these labels"
+    return f"{name}: {who} decided in the meantime that it {what}. Nothing was changed."
+
+
+def version(answer: Annotation | None) -> str:
+    """Tells one settled answer of an image from every other; empty where there is none."""
+    return answer.decided_at.isoformat() if answer else ""
 
 
 @transaction.atomic
-def decide(label_set: LabelSet, user: User, decisions: Sequence[Decision]) -> uuid.UUID:
-    """Write decisions down as one batch, which `undo` takes back whole. Returns the batch.
+def decide(
+    label_set: LabelSet,
+    user: User,
+    decisions: Sequence[Decision],
+    settles: bool = False,
+    leave_stale: bool = False,
+) -> uuid.UUID:
+    """Write decisions down as one batch, which `undo` takes back whole. Returns the batch's id.
 
-    Raises ValidationError, and then writes nothing: an image or label of another set, an image twice,
-    or `accepted` where there is no suggestion.
+    `settles`: a reviewer's word, which stands over people's votes. Raises ValidationError, and then writes
+    nothing: an image or label of another set, an image twice, or `accepted` where there is no suggestion;
+    and Stale where an answer is not the one that was seen, unless those are to be left as they are.
     """
-    batch = uuid.uuid4()
     ids = [decision.image_id for decision in decisions]
-    labels = {label.pk: label for label in label_set.labels.all()}
-    matches = {match.image_id: match for match in Match.objects.filter(label_set=label_set, image__in=ids)}
-    known = set(Image.objects.filter(project=label_set.project_id, pk__in=ids).values_list("pk", flat=True))
+    names = _locked(label_set, ids)
     if len(set(ids)) < len(ids):
         raise ValidationError("An image stands twice in these reviews. Send each one once.")
+    for image_id in ids:
+        if image_id not in names:
+            raise ValidationError(f"There is no image {image_id} in this project.")
+    stale = _stale(label_set, decisions)
+    if stale and not leave_stale:
+        raise Stale(list(stale.values()), [names[image_id] for image_id in stale])
+    decisions = [decision for decision in decisions if decision.image_id not in stale]
+    batch = Batch(label_set=label_set, user=user, total=len(decisions))
+    reviews = _reviews(batch, decisions, settles)
+    if len({(review.verdict, review.label_id) for review in reviews}) == 1:
+        batch.verdict, batch.label = reviews[0].verdict, reviews[0].label
+        batch.label_name = reviews[0].label_name
+    batch.save(force_insert=True)
+    Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
+    settle(label_set, [review.image_id for review in reviews])
+    return batch.pk
+
+
+def _locked(label_set: LabelSet, image_ids: Collection[int]) -> dict[int, str]:
+    """Those of the images that the project has, with their names; nobody else decides meanwhile."""
+    rows = Image.objects.filter(project=label_set.project_id, pk__in=image_ids).order_by("pk")
+    return dict(rows.select_for_update(no_key=True).values_list("pk", "name"))
+
+
+def _stale(label_set: LabelSet, decisions: Sequence[Decision]) -> dict[int, Annotation | None]:
+    """The present answers of images about which the person saw another one."""
+    seen = {decision.image_id: decision.seen for decision in decisions if decision.seen is not None}
+    if not seen:
+        return {}
+    answers = label_set.annotations.filter(image__in=seen).select_related("label", "decided_by")
+    present = {answer.image_id: answer for answer in answers}
+    return {
+        image_id: present.get(image_id)
+        for image_id, version_seen in seen.items()
+        if version(present.get(image_id)) != version_seen
+    }
+
+
+def _reviews(batch: Batch, decisions: Sequence[Decision], settles: bool = False) -> list[Review]:
+    """The rows, not saved yet. Raises ValidationError."""
+    label_set = batch.label_set
+    labels = {label.pk: label for label in label_set.labels.all()}
+    ids = [decision.image_id for decision in decisions]
+    matches = {match.image_id: match for match in Match.objects.filter(label_set=label_set, image__in=ids)}
     reviews = []
     for decision in decisions:
-        if decision.image_id not in known:
-            raise ValidationError(f"There is no image {decision.image_id} in this project.")
         if decision.label_id is not None and decision.label_id not in labels:
             raise ValidationError(f"There is no label {decision.label_id} in this label set.")
         match = matches.get(decision.image_id)
@@ -60,18 +129,17 @@ def decide(label_set: LabelSet, user: User, decisions: Sequence[Decision]) -> uu
             Review(
                 image_id=decision.image_id,
                 label_set=label_set,
-                user=user,
+                user_id=batch.user_id,
                 label=labels.get(label_id),
                 label_name=labels[label_id].name if label_id else "",
                 verdict=verdict,
                 suggested_name=labels[match.label_id].name if match else "",
                 suggested_probability=match.probability if match else None,
                 batch=batch,
+                settles=settles and verdict != Verdict.SKIPPED,
             )
         )
-    Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
-    _settle(label_set, ids)
-    return batch
+    return reviews
 
 
 def _resolved(decision: Decision, match: Match | None) -> tuple[Verdict, int | None]:
@@ -89,183 +157,252 @@ def _resolved(decision: Decision, match: Match | None) -> tuple[Verdict, int | N
     return (Verdict.ACCEPTED if label_id == suggested else Verdict.CORRECTED), label_id
 
 
+def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
+    """Write the part of a large batch that is about these images, inside a transaction.
+
+    Returns how many were left: gone, without the suggestion that was to be accepted, or decided about by
+    somebody after the batch was asked for.
+    """
+    if batch.label_name and batch.label_id is None:
+        raise ValidationError(f"The label {batch.label_name} was deleted in the meantime.")
+    label_set = batch.label_set
+    there = _locked(label_set, image_ids)
+    if batch.verdict == Verdict.ACCEPTED and batch.label_id is None:
+        matched = label_set.matches.filter(image__in=there).values_list("image_id", flat=True)
+        there = {image_id: there[image_id] for image_id in matched}
+    newer = label_set.reviews.filter(DECIDES, image__in=there, at__gt=batch.at, undone_by=None)
+    if votes.asked(label_set) > 1:
+        newer = newer.filter(Q(settles=True) | Q(user=batch.user_id))
+    decided = set(newer.exclude(batch=batch).values_list("image_id", flat=True))
+    decisions = [
+        Decision(image_id, Verdict(batch.verdict), batch.label_id)
+        for image_id in image_ids
+        if image_id in there and image_id not in decided
+    ]
+    Review.objects.bulk_create(_reviews(batch, decisions), batch_size=AT_ONCE)
+    settle(label_set, [decision.image_id for decision in decisions])
+    return len(image_ids) - len(decisions)
+
+
+def settle_part(batch: Batch, image_ids: Sequence[int]) -> int:
+    """Settle these images anew, by the votes that are asked for now."""
+    settle(batch.label_set, image_ids)
+    return 0
+
+
 @dataclass(frozen=True)
 class Undone:
     images: list[int]  # back to what they were before the batch
     kept: list[int]  # somebody decided after the batch, and that stands
 
 
+def may_reverse(batch: Batch, user: User, role: str) -> bool:
+    """Whether it is the person's own batch, or the role undoes for others."""
+    return batch.user_id == user.pk or "undo for others" in allowed(role)
+
+
+def check_may_reverse(batch: Batch, user: User, role: str) -> None:
+    """Raises PermissionDenied."""
+    if not may_reverse(batch, user, role):
+        raise PermissionDenied("Somebody else decided this. Ask a reviewer of the project to take it back.")
+
+
 @transaction.atomic
-def undo(label_set: LabelSet, user: User, role: str, batch: uuid.UUID) -> Undone:
+def undo(label_set: LabelSet, user: User, role: str, batch_id: uuid.UUID) -> Undone:
     """Take a batch back, except where somebody decided after it.
 
     Raises PermissionDenied for another person's batch, unless the role may undo for others.
     """
-    reviews = list(label_set.reviews.filter(batch=batch, undone_by=None).exclude(verdict=Verdict.UNDONE))
-    if any(review.user_id != user.pk for review in reviews) and "undo for others" not in allowed(role):
-        raise PermissionDenied("Somebody else decided this. Ask a reviewer of the project to take it back.")
-    standing = _effective(label_set, [review.image_id for review in reviews])
-    kept = {
+    batch = label_set.batches.filter(pk=batch_id).exclude(kind=Kind.UNDO).first()
+    if batch is None:
+        return Undone([], [])
+    batch.label_set = label_set
+    check_may_reverse(batch, user, role)
+    undoing = Batch(label_set=label_set, user=user, kind=Kind.UNDO, reverses=batch)
+    return _reversed(undoing, undo_part, list(standing(batch).values_list("image_id", flat=True)))
+
+
+@transaction.atomic
+def redo(label_set: LabelSet, user: User, role: str, batch_id: uuid.UUID) -> Undone:
+    """Take the undoing of a batch back, except where somebody decided after it. Raises as `undo`."""
+    undoing = label_set.batches.filter(pk=batch_id, kind=Kind.UNDO, reversed_by=None).first()
+    if undoing is None:
+        return Undone([], [])
+    undoing.label_set = label_set
+    check_may_reverse(undoing, user, role)
+    batch = Batch(label_set=label_set, user=user, kind=Kind.REDO, reverses=undoing)
+    return _reversed(batch, redo_part, list(undoing.reviews.values_list("image_id", flat=True)))
+
+
+def _reversed(batch: Batch, part: Callable[[Batch, Sequence[int]], int], image_ids: list[int]) -> Undone:
+    """Reverse in one go. No row is left behind by what changes nothing."""
+    batch.total = len(image_ids)
+    batch.save(force_insert=True)
+    part(batch, image_ids)
+    images = list(batch.reviews.order_by("pk").values_list("image_id", flat=True))
+    if not images:
+        batch.delete()
+    return Undone(images, sorted(set(image_ids) - set(images)))
+
+
+def standing(batch: Batch) -> QuerySet[Review]:
+    """What of the batch was not taken back."""
+    return batch.reviews.filter(undone_by=None).exclude(verdict=Verdict.UNDONE).order_by("pk")
+
+
+def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
+    """Of the batch that `batch` reverses, take back what it says of these images, inside a transaction.
+
+    Returns how many were left, since somebody decided after it.
+    """
+    _locked(batch.label_set, image_ids)
+    reviews = list(standing(batch.reverses).filter(image__in=image_ids))
+    newer = _newer(batch.label_set, reviews)
+    undone = [
+        Review(
+            image_id=review.image_id,
+            label_set=batch.label_set,
+            user_id=batch.user_id,
+            verdict=Verdict.UNDONE,
+            label_id=review.label_id,
+            label_name=review.label_name,
+            undoes=review,
+            batch=batch,
+        )
+        for review in reviews
+        if review.image_id not in newer
+    ]
+    Review.objects.bulk_create(undone, batch_size=AT_ONCE)
+    settle(batch.label_set, [review.image_id for review in undone])
+    return len(image_ids) - len(undone)
+
+
+def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:
+    """Of the undoing that `batch` reverses, decide again what it took back of these images.
+
+    Inside a transaction. Returns how many were left: somebody decided after it, or the label is gone.
+    """
+    _locked(batch.label_set, image_ids)
+    undoings = list(
+        batch.reverses.reviews.filter(image__in=image_ids).select_related("undoes").order_by("pk")
+    )
+    newer = _newer(batch.label_set, undoings)
+    again = [
+        Review(
+            image_id=undoing.image_id,
+            label_set=batch.label_set,
+            # Whose answer it is: another person may take the undoing back.
+            user_id=undoing.undoes.user_id,
+            label_id=undoing.undoes.label_id,
+            label_name=undoing.undoes.label_name,
+            verdict=undoing.undoes.verdict,
+            suggested_name=undoing.undoes.suggested_name,
+            suggested_probability=undoing.undoes.suggested_probability,
+            settles=undoing.undoes.settles,
+            batch=batch,
+        )
+        for undoing in undoings
+        if undoing.image_id not in newer
+        and (undoing.undoes.label_id is not None or not undoing.undoes.label_name)
+    ]
+    Review.objects.bulk_create(again, batch_size=AT_ONCE)
+    settle(batch.label_set, [review.image_id for review in again])
+    return len(image_ids) - len(again)
+
+
+def _newer(label_set: LabelSet, reviews: Sequence[Review]) -> set[int]:
+    """The images about which somebody decided after these reviews, one an image, so that they are settled.
+
+    Where several votes are asked for, another person's vote doesn't stand in the way of one's own.
+    """
+    deciding = effective(label_set, [review.image_id for review in reviews])
+    asked = votes.asked(label_set)
+    return {
         review.image_id
         for review in reviews
-        if any(other.pk > review.pk and _decides(other) for other in standing[review.image_id])
+        for other in deciding[review.image_id]
+        if other.pk > review.pk
+        and (asked == 1 or other.settles or other.user_id == (review.undoes or review).user_id)
     }
-    undone = [review for review in reviews if review.image_id not in kept]
-    Review.objects.bulk_create(
-        [
-            Review(
-                image_id=review.image_id,
-                label_set=label_set,
-                user=user,
-                verdict=Verdict.UNDONE,
-                label_id=review.label_id,
-                label_name=review.label_name,
-                undoes=review,
-            )
-            for review in undone
-        ],
-        batch_size=AT_ONCE,
-    )
-    images = [review.image_id for review in undone]
-    _settle(label_set, images)
-    return Undone(images, sorted(kept))
 
 
-def last_batch(label_set: LabelSet, user: User) -> uuid.UUID | None:
+@transaction.atomic
+def clear(label_set: LabelSet, user: User, role: str, image_id: int) -> Undone:
+    """Take back what stands of one image: one's own answer, or for a reviewer the one that settled it.
+
+    The batch that it was part of keeps its other images. Raises PermissionDenied as `undo`.
+    """
+    names = _locked(label_set, [image_id])
+    answers = effective(label_set, names)[image_id]
+    own = [review for review in answers if review.user_id == user.pk]
+    last = (own if votes.asked(label_set) > 1 and own else answers)[-1:]
+    if not last:
+        return Undone([], [])
+    [review] = last
+    if review.user_id != user.pk:
+        check_may_reverse(review.batch, user, role)
+    undoing = Batch(label_set=label_set, user=user, kind=Kind.UNDO, reverses=review.batch)
+    return _reversed(undoing, undo_part, [image_id])
+
+
+def next_undo(label_set: LabelSet, user: User) -> uuid.UUID | None:
     """What this person's next undo takes back: not what somebody decided about since."""
-    standing = label_set.reviews.filter(undone_by=None).exclude(verdict=Verdict.UNDONE)
-    later = standing.filter(image=OuterRef("image"), pk__gt=OuterRef("pk")).filter(DECIDES)
-    last = standing.filter(~Exists(later), user=user).order_by("-id").first()
-    return last.batch if last else None
+    rows = label_set.reviews.filter(batch=OuterRef("pk"), undone_by=None).exclude(verdict=Verdict.UNDONE)
+    later = label_set.reviews.filter(DECIDES, undone_by=None, image=OuterRef("image"), pk__gt=OuterRef("pk"))
+    if votes.asked(label_set) > 1:
+        later = later.filter(Q(settles=True) | Q(user=OuterRef("user")))
+    # Told by the batch where all of it was taken back: its rows are then not looked through one by one.
+    whole = Batch.objects.filter(reverses=OuterRef("pk"), kind=Kind.UNDO, total__gte=OuterRef("total"))
+    own = label_set.batches.filter(user=user, kind__in=[Kind.DECIDE, Kind.REDO])
+    last = own.filter(~Exists(whole), Exists(rows.filter(~Exists(later)))).first()
+    return last.pk if last else None
 
 
-def _effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[Review]]:
-    """Of each image, the reviews that were not taken back, oldest first."""
-    standing: dict[int, list[Review]] = defaultdict(list)
-    rows = label_set.reviews.filter(image__in=list(image_ids), undone_by=None)
-    for review in rows.exclude(verdict=Verdict.UNDONE).order_by("id"):
-        standing[review.image_id].append(review)
-    return standing
+def next_redo(label_set: LabelSet, user: User) -> uuid.UUID | None:
+    """What this person's next redo brings back: the last undoing that no decision of theirs followed."""
+    own = label_set.batches.filter(user=user)
+    decided = own.filter(kind=Kind.DECIDE, at__gt=OuterRef("at"))
+    undone = own.filter(~Exists(decided), kind=Kind.UNDO, reversed_by=None).first()
+    return undone.pk if undone else None
 
 
-def _settle(label_set: LabelSet, image_ids: Sequence[int]) -> None:
-    """Make the annotations of these images say what their standing reviews say."""
-    standing = _effective(label_set, image_ids)
-    settled = {}
-    for image_id in image_ids:
-        decided = [review for review in standing[image_id] if _decides(review)]
-        if decided:
-            settled[image_id] = decided[-1]
+# A skip decides nothing, and neither does a label that was deleted since.
+DECIDES = Q(verdict=Verdict.NONE) | Q(label__isnull=False, verdict__in=[Verdict.ACCEPTED, Verdict.CORRECTED])
+
+
+def effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[Review]]:
+    """Of each image, the reviews that decide something and were not taken back, oldest first."""
+    deciding: dict[int, list[Review]] = defaultdict(list)
+    rows = label_set.reviews.filter(DECIDES, image__in=list(image_ids), undone_by=None)
+    for review in rows.select_related("batch").order_by("id"):
+        deciding[review.image_id].append(review)
+    return deciding
+
+
+def settle(label_set: LabelSet, image_ids: Sequence[int]) -> None:
+    """Make the annotations of these images say what their standing reviews say, inside a transaction."""
+    deciding, asked = effective(label_set, image_ids), votes.asked(label_set)
+    settled = {
+        image_id: answer
+        for image_id in image_ids
+        if (answer := votes.settled(deciding[image_id], asked)) is not None
+    }
     label_set.annotations.filter(image__in=set(image_ids) - set(settled)).delete()
     Annotation.objects.bulk_create(
         [
             Annotation(
                 image_id=image_id,
                 label_set=label_set,
-                label_id=review.label_id,
-                status=review.verdict,
+                label_id=answer.label_id,
+                status=answer.status,
                 source=Annotation.Source.HUMAN,
-                decided_by_id=review.user_id,
-                decided_at=review.at,
+                decided_by_id=answer.user_id,
+                decided_at=answer.at,
             )
-            for image_id, review in settled.items()
+            for image_id, answer in settled.items()
         ],
         update_conflicts=True,
         unique_fields=["image", "label_set"],
         update_fields=["label", "status", "source", "decided_by", "decided_at"],
         batch_size=AT_ONCE,
     )
-
-
-# A skip decides nothing, and neither does a label that was deleted since.
-DECIDES = Q(verdict=Verdict.NONE) | (Q(label__isnull=False) & ~Q(verdict=Verdict.SKIPPED))
-
-
-def _decides(review: Review) -> bool:
-    """The same of a review that is here."""
-    return review.verdict == Verdict.NONE or (
-        review.verdict != Verdict.SKIPPED and review.label_id is not None
-    )
-
-
-# Least certain first, and what the person skipped last.
-QUEUE = (Key("was_skipped"), Key("probability"), Key("image_id"))
-
-
-def queue(label_set: LabelSet, user: User) -> QuerySet[Match]:
-    """What this person has to review, in its order: the suggestions that nobody has decided about."""
-    # Of matches, not of images with all that is known of them: each decision asks for its neighbours.
-    settled = Annotation.objects.filter(label_set=label_set, image=OuterRef("image"))
-    waiting = label_set.matches.filter(~Exists(settled))
-    return ordering.ordered(waiting.annotate(was_skipped=_was_skipped(label_set, user, "image")), QUEUE)
-
-
-def _was_skipped(label_set: LabelSet, user: User, image: str) -> ExpressionWrapper:
-    skipped = label_set.reviews.filter(user=user, verdict=Verdict.SKIPPED, undone_by=None)
-    # One list for the whole query: an EXISTS would be asked of each row, several times over.
-    return ExpressionWrapper(Q(**{f"{image}__in": skipped.values("image")}), models.BooleanField())
-
-
-@dataclass(frozen=True)
-class Place:
-    """An image in a person's queue; the ids of those before and after it are looked up when asked for.
-
-    Before the queue stand the images that this person has decided about, the newest last. After the last one
-    comes the first: so long as any other waits, there is a next.
-    """
-
-    label_set: LabelSet
-    user: User
-    image: Image
-
-    @cached_property
-    def previous(self) -> int | None:
-        if self._decided_here:
-            return self._decided.filter(pk__lt=self._decided_here.pk).values_list("image", flat=True).last()
-        before = ordering.before(self._others, QUEUE, self._key).first()
-        return before or self._decided.values_list("image", flat=True).last()
-
-    @cached_property
-    def next(self) -> int | None:
-        if self._decided_here:
-            decided = self._decided.filter(pk__gt=self._decided_here.pk)
-            after = decided.values_list("image", flat=True).first()
-        else:
-            after = ordering.after(self._others, QUEUE, self._key).first()
-        return after or self._others.first()
-
-    @property
-    def _key(self) -> dict[str, Any]:
-        image = self.image
-        return {"was_skipped": image.was_skipped, "probability": image.probability, "image_id": image.pk}
-
-    @property
-    def _others(self) -> QuerySet[int]:
-        waiting = queue(self.label_set, self.user).exclude(image=self.image.pk)
-        return waiting.values_list("image_id", flat=True)
-
-    @property
-    def _decided(self) -> QuerySet[Review]:
-        """What this person decided about other images."""
-        return _decisions(self.label_set, self.user).exclude(image=self.image.pk)
-
-    @cached_property
-    def _decided_here(self) -> Review | None:
-        return _decisions(self.label_set, self.user).filter(image=self.image.pk).last()
-
-
-def _decisions(label_set: LabelSet, user: User) -> QuerySet[Review]:
-    standing = label_set.reviews.filter(DECIDES, user=user, undone_by=None)
-    return standing.exclude(verdict=Verdict.UNDONE)
-
-
-def place(label_set: LabelSet, user: User, image_id: int | None = None) -> Place | None:
-    """Where the image stands in the queue, also one that is reviewed already; without an id, the first.
-
-    None where there is no such image, or nothing left to review.
-    """
-    if image_id is None:
-        image_id = queue(label_set, user).values_list("image_id", flat=True).first()
-    images = label_set.images().annotate(was_skipped=_was_skipped(label_set, user, "pk"))
-    image = images.filter(pk=image_id).first() if image_id else None
-    return Place(label_set, user, image) if image else None

@@ -14,12 +14,13 @@ from django.views.decorators.http import require_POST, require_safe
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
 from gallery.models import Image
-from labeling import figures, review
+from labeling import figures, queue, review
 from labeling.board import starter_note, with_labels
 from labeling.filters import Counts, Selection
 from labeling.forms import DecisionForm, UndoForm, is_id
 from labeling.models import UNREVIEWED, UNSCORED, Label, LabelSet
-from labeling.review import Place, Undone, Verdict
+from labeling.queue import Place
+from labeling.review import Stale, Undone, Verdict
 
 KEYED = 9
 
@@ -36,7 +37,7 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.GET.get("image", "")
     if wanted and not is_id(wanted):
         raise Http404("No such image.")
-    place = review.place(label_set, request.user, int(wanted) if wanted else None)
+    place = queue.place(label_set, request.user, int(wanted) if wanted else None)
     if wanted and place is None:
         raise Http404("No such image in this project.")
     template = "labeling/_review.html" if request.htmx else "labeling/review.html"
@@ -51,7 +52,7 @@ def _review(request: HttpRequest, label_set: LabelSet, place: Place | None) -> d
         "label_set": label_set,
         "project": label_set.project,
         "may": allowed(label_set.role),
-        "can_undo": review.last_batch(label_set, request.user) is not None,
+        "can_undo": review.next_undo(label_set, request.user) is not None,
         "place": place,
         "total": total,
         "left": left,
@@ -91,12 +92,16 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
         return refused(request, form.sentences())
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
     # Told before the decision: a skipped image goes to the end of the queue.
-    place = review.place(label_set, request.user, ids[0]) if page == "review" else None
+    place = queue.place(label_set, request.user, ids[0]) if page == "review" else None
     following = place.next if place else None
     try:
         review.decide(label_set, request.user, form.decisions())
     except ValidationError as error:
         return refused(request, error.messages)
+    except Stale as stale:
+        response = refused(request, stale.sentences, status=409)
+        response["HX-Trigger"] = "images-changed"
+        return response
     images = _decided(label_set, ids)
     words = f"{_named(images)}: {_said(images, form.cleaned_data['verdict'])}"
     return _answer(request, label_set, page, images, words, following, True)
@@ -110,7 +115,7 @@ def undo(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return refused(request, ["There is no such batch to undo."])
     page = form.cleaned_data["page"]
-    batch = form.cleaned_data["batch"] or review.last_batch(label_set, request.user)
+    batch = form.cleaned_data["batch"] or review.next_undo(label_set, request.user)
     undone = review.undo(label_set, request.user, label_set.role, batch) if batch else Undone([], [])
     images = _decided(label_set, undone.images)
     show = undone.images[0] if undone.images else None
@@ -164,7 +169,7 @@ def _answer(
         return redirect(_following_address(label_set, show) if page == "review" else go_on)
     context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}
     if page == "review":
-        place = review.place(label_set, request.user, show) or review.place(label_set, request.user)
+        place = queue.place(label_set, request.user, show) or queue.place(label_set, request.user)
         response = render(request, "labeling/_reviewed.html", _review(request, label_set, place) | context)
         response["HX-Replace-Url"] = _following_address(label_set, place.image.pk if place else None)
         return response

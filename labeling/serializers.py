@@ -156,9 +156,15 @@ class MatchSerializer(serializers.Serializer):
     margin = serializers.FloatField()
     runner_up = serializers.IntegerField(source="runner_up_id", allow_null=True)
     status = serializers.ChoiceField(STATUSES)
+    seen = serializers.SerializerMethodField(
+        help_text="The version of the answer that stands; empty where nobody decided."
+    )
     settled = serializers.SerializerMethodField(
         help_text="The label that people settled on; null where nobody decided, or for none of these."
     )
+
+    def get_seen(self, image: Image) -> str:
+        return image.decided_at.isoformat() if image.decided_at else ""
 
     def get_settled(self, image: Image) -> int | None:
         return None if image.status == UNREVIEWED else image.label_id
@@ -168,6 +174,13 @@ class DecisionSerializer(serializers.Serializer):
     image = IdField()
     label = IdField(required=False, allow_null=True, help_text="Not needed to accept the suggestion.")
     verdict = serializers.ChoiceField(["accepted", "corrected", "none", "skipped"])
+    seen = serializers.CharField(
+        required=False,
+        allow_blank=True,
+        allow_null=True,
+        max_length=40,
+        help_text="A match's `seen`: where another answer stands by now, nothing is written (409).",
+    )
 
 
 class ReviewsSerializer(serializers.Serializer):
@@ -175,7 +188,9 @@ class ReviewsSerializer(serializers.Serializer):
 
     def decisions(self) -> list[review.Decision]:
         return [
-            review.Decision(each["image"], review.Verdict(each["verdict"]), each.get("label"))
+            review.Decision(
+                each["image"], review.Verdict(each["verdict"]), each.get("label"), each.get("seen")
+            )
             for each in self.validated_data["reviews"]
         ]
 

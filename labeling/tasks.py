@@ -1,7 +1,7 @@
 """What the queue calls: thin, and safe to repeat."""
 
 from gallery.models import Project
-from labeling import runs, work
+from labeling import batches, runs, work
 
 
 def embed_project(project_id: int) -> None:
@@ -12,4 +12,5 @@ def embed_project(project_id: int) -> None:
 
 def score() -> None:
     """The bell rang: there is work."""
-    work.until_none_is_left()
+    # People wait for their batches: those go before each chunk.
+    work.until_none_is_left(between=batches.carry_out_waiting)

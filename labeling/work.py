@@ -3,7 +3,7 @@
 import logging
 import math
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
@@ -35,10 +35,14 @@ class Stopping(Exception):
     """The site is being stopped: what is begun is put down."""
 
 
-def until_none_is_left() -> None:
-    """Plan runs and score chunks until there are none, the time is up, or the site is stopped."""
+def until_none_is_left(between: Callable[[Callable[[], bool]], None] = lambda is_stopping: None) -> None:
+    """Plan runs and score chunks until there are none, the time is up, or the site is stopped.
+
+    `between`: what goes before each of them, told how to ask whether the site is being stopped.
+    """
     until = time.monotonic() + TASK_SECONDS
     while time.monotonic() < until:
+        between(worker.is_stopping)
         if worker.is_stopping():
             return
         if run := ScoringRun.objects.filter(state=runs.RunState.QUEUED).order_by("attempts", "id").first():

@@ -87,7 +87,7 @@ def foreign(theirs: Project, stranger: User) -> list[dict[str, object]]:
         "membership": membership.pk,
         "memberships": [membership.pk],
         "members": [stranger.pk],
-        "batch": str(review.batch),
+        "batch": str(review.batch_id),
         "undoes": review.pk,
         "project": theirs.pk,
         "project_id": theirs.pk,
@@ -140,7 +140,7 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "api-label-sets": {"name": "More", "labels": labels},
         "api-label-set": {"name": "Other"},
         "api-reviews": {"reviews": [{"image": image.pk, "verdict": "none"}]},
-        "api-undo": {"batch": str(label_set.reviews.first().batch)},
+        "api-undo": {"batch": str(label_set.reviews.first().batch_id)},
         "api-best-match": {"image_base64": "eA==", "text_input1": "a", "text_input2": "b"},
         "project_settings": {"name": "Zoo", "description": ""},
         "members": {"username": "vera", "role": "viewer"},
@@ -150,7 +150,7 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "label_set_new": {"name": "More", "labels": "cat\ndog"},
         "label_set_edit": {"name": "Other", "labels": "animals-cat\nanimals-dog"},
         "decide": {"image": image.pk, "verdict": "none"},
-        "undo": {"batch": str(label_set.reviews.first().batch)},
+        "undo": {"batch": str(label_set.reviews.first().batch_id)},
     }
 
 
@@ -252,7 +252,7 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
     """Requests about mine in which one id is theirs: method, address, body."""
     label_set, other = mine.label_sets.get(), theirs.label_sets.get()
     image, their_image, their_label = mine.images.first(), theirs.images.first(), other.labels.first()
-    api, batch = f"/api/v1/label-sets/{label_set.pk}", str(other.reviews.first().batch)
+    api, batch = f"/api/v1/label-sets/{label_set.pk}", str(other.reviews.first().batch_id)
     labels = [{"id": their_label.pk, "name": "x"}, {"name": "y"}]
     member = theirs.memberships.get()
     token = ApiToken.objects.get().token_key

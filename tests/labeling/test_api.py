@@ -344,6 +344,7 @@ def test_a_match_names_what_people_say_and_what_clip_says(
         "image": match.image_id,
         "file_name": match.image.name,
         "label": match.label_id,
+        "seen": "",
         "similarity": match.similarity,
         "probability": match.probability,
         "margin": match.margin,
@@ -353,10 +354,11 @@ def test_a_match_names_what_people_say_and_what_clip_says(
     }
     review.decide(scored, owner, [Decision(match.image_id, Verdict.CORRECTED, other.pk)])
     corrected = login(owner).get(url).json()["results"][0]
-    assert corrected == row | {"settled": other.pk, "status": "corrected"}
+    seen = scored.annotations.get(image=match.image_id).decided_at.isoformat()
+    assert corrected == row | {"settled": other.pk, "status": "corrected", "seen": seen}
     review.decide(scored, owner, [Decision(match.image_id, Verdict.NONE)])
     none = login(owner).get(url).json()["results"][0]
-    assert none == row | {"settled": None, "status": "none"}
+    assert none == row | {"settled": None, "status": "none", "seen": none["seen"]} and none["seen"] > seen
 
 
 def test_matches_are_filtered_as_in_the_gallery(owner: User, label_set: LabelSet, login: Login) -> None:

@@ -11,7 +11,9 @@ from gallery.models import Image, Membership, Project
 from labeling import label_sets, review, runs, work
 from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, Label, LabelSet, Match, Review
-from labeling.review import Decision, Verdict, decide, last_batch, place, queue, undo
+from labeling.queue import place, queue
+from labeling.review import Decision, Verdict, decide, undo
+from labeling.review import next_undo as last_batch
 from tests.labeling import rows
 
 
@@ -142,11 +144,11 @@ def test_five_hundred_decisions_are_one_batch_in_few_statements(
     pictures = rows.images(project, 500)
     rows.match(many, pictures)
     decisions = [Decision(picture.pk, Verdict.ACCEPTED) for picture in pictures]
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(19):
         batch = decide(many, owner, decisions)
     assert Annotation.objects.filter(status="accepted").count() == 500
     assert set(Review.objects.values_list("batch", flat=True)) == {batch}
-    with django_assert_max_num_queries(16):
+    with django_assert_max_num_queries(20):
         undone = undo(many, owner, Role.OWNER, batch)
     assert len(undone.images) == 500 and not undone.kept
     assert not Annotation.objects.exists()
@@ -163,7 +165,7 @@ def test_undo_brings_back_what_was_before(animals: LabelSet, owner: User) -> Non
     assert undone.images == [image(animals, 0).pk] and undone.kept == []
     assert answer(animals, 0) == ("accepted", "cat")
     row = Review.objects.last()
-    assert row.verdict == "undone" and row.undoes.batch == second and row.user == owner
+    assert row.verdict == "undone" and row.undoes.batch_id == second and row.user == owner
 
 
 def test_undo_takes_a_whole_batch_back(animals: LabelSet, owner: User) -> None:
@@ -358,3 +360,31 @@ def test_an_image_of_another_project_has_no_place(animals: LabelSet, owner: User
     elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
     (their_image,) = rows.images(elsewhere, 1)
     assert place(animals, owner, their_image.pk) is None
+
+
+# Somebody else in the meantime
+
+
+def test_a_decision_about_what_was_not_seen_is_refused_and_overwrites_nothing(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    say(animals, colleague, 0, "corrected", "dog")
+    seen_before = Decision(image(animals, 0).pk, Verdict.ACCEPTED, seen="")
+    with pytest.raises(review.Stale) as stale:
+        decide(animals, owner, [seen_before])
+    [sentence] = stale.value.sentences
+    assert colleague.username in sentence and "dog" in sentence
+    answer = Annotation.objects.get(image=image(animals, 0))
+    assert answer.decided_by == colleague and Review.objects.count() == 1
+    decide(animals, owner, [Decision(answer.image_id, Verdict.NONE, seen=review.version(answer))])
+    assert Annotation.objects.get(image=answer.image_id).status == "none"
+
+
+def test_of_many_those_that_somebody_decided_about_can_be_left(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    say(animals, colleague, 0, "corrected", "dog")
+    asked = [Decision(image(animals, number).pk, Verdict.ACCEPTED, seen="") for number in (0, 1)]
+    decide(animals, owner, asked, leave_stale=True)
+    assert Annotation.objects.get(image=image(animals, 0)).decided_by == colleague
+    assert Annotation.objects.get(image=image(animals, 1)).decided_by == owner
