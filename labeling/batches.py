@@ -1,5 +1,6 @@
 """Actions on more images than one request can write: asked for here, carried out in parts by a worker."""
 
+import itertools
 import logging
 import time
 import uuid
@@ -138,10 +139,14 @@ def carry_out_waiting(is_stopping: Callable[[], bool]) -> None:
 
 def _carry_out(batch: Batch, is_stopping: Callable[[], bool] = lambda: False) -> None:
     try:
-        while not is_stopping() and (part := batch.parts.filter(done=False).first()):
+        for number in itertools.count():
+            part = batch.parts.filter(done=False).first()
+            if part is None or is_stopping():
+                break
+            if number:
+                time.sleep(PAUSE)
             if not _write(batch, part):
                 break
-            time.sleep(PAUSE)
     except ValidationError as error:  # its label was deleted in the meantime
         logger.info("batch %s ended: %s", batch.pk, error)
         _end(batch, State.FAILED, " ".join(error.messages))

@@ -12,7 +12,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from gallery.access import User, allowed
 from gallery.models import Image
 from labeling import votes
-from labeling.models import Annotation, Batch, LabelSet, Match, Review
+from labeling.models import Annotation, Batch, BatchPart, LabelSet, Match, Review
 
 Verdict, Kind, State = Review.Verdict, Batch.Kind, Batch.State
 # Rows of one statement: SQLite holds its write lock no longer than that takes.
@@ -236,11 +236,13 @@ def redo(label_set: LabelSet, user: User, role: str, batch_id: uuid.UUID) -> Und
 
 def _reversed(batch: Batch, part: Callable[[Batch, Sequence[int]], int], image_ids: list[int]) -> Undone:
     """Reverse in one go. No row is left behind by what changes nothing."""
-    batch.total = len(image_ids)
     batch.save(force_insert=True)
     part(batch, image_ids)
     images = list(batch.reviews.order_by("pk").values_list("image_id", flat=True))
-    if not images:
+    if images:
+        batch.total = len(images)
+        batch.save(update_fields=["total"])
+    else:
         batch.delete()
     return Undone(images, sorted(set(image_ids) - set(images)))
 
@@ -353,6 +355,7 @@ def next_undo(label_set: LabelSet, user: User) -> uuid.UUID | None:
         later = later.filter(Q(settles=True) | Q(user=OuterRef("user")))
     # Told by the batch where all of it was taken back: its rows are then not looked through one by one.
     whole = Batch.objects.filter(reverses=OuterRef("pk"), kind=Kind.UNDO, total__gte=OuterRef("total"))
+    whole = whole.filter(~Exists(BatchPart.objects.filter(batch=OuterRef("pk"), left__gt=0)))
     own = label_set.batches.filter(user=user, kind__in=[Kind.DECIDE, Kind.REDO])
     last = own.filter(~Exists(whole), Exists(rows.filter(~Exists(later)))).first()
     return last.pk if last else None
