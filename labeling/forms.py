@@ -178,3 +178,10 @@ class DecisionForm(forms.Form):
 class UndoForm(forms.Form):
     batch = forms.UUIDField(required=False)
     page = DecisionForm.base_fields["page"]
+
+
+class LeaveForm(forms.Form):
+    """A page that is left: its queue, and until when its images were held when it was drawn."""
+
+    queue = forms.CharField(max_length=64)
+    until = forms.DateTimeField()

@@ -1,97 +1,317 @@
-"""What a person has to review, and in which order."""
+"""What a person has to review, and in which order. Each holds a list of images that nobody else is shown."""
 
+import hashlib
+import random
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
-from django.db import models
-from django.db.models import Exists, ExpressionWrapper, OuterRef, Q, QuerySet
+import numpy as np
+from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 
 from gallery.access import User
 from gallery.models import Image
-from labeling import ordering
-from labeling.models import Annotation, LabelSet, Match, Review
-from labeling.ordering import Key
+from labeling import embeddings, leases, sampling
+from labeling.models import Annotation, Assignment, LabelSet, Match, Review, ScoringRun
 from labeling.review import DECIDES, Verdict
 
-# Least certain first, and what the person skipped last.
-QUEUE = (Key("was_skipped"), Key("probability"), Key("image_id"))
-
-
-def queue(label_set: LabelSet, user: User) -> QuerySet[Match]:
-    """What this person has to review, in its order: the suggestions that nobody has decided about."""
-    # Of matches, not of images with all that is known of them: each decision asks for its neighbours.
-    settled = Annotation.objects.filter(label_set=label_set, image=OuterRef("image"))
-    waiting = label_set.matches.filter(~Exists(settled))
-    return ordering.ordered(waiting.annotate(was_skipped=_was_skipped(label_set, user, "image")), QUEUE)
-
-
-def _was_skipped(label_set: LabelSet, user: User, image: str) -> ExpressionWrapper:
-    skipped = label_set.reviews.filter(user=user, verdict=Verdict.SKIPPED, undone_by=None)
-    # One list for the whole query: an EXISTS would be asked of each row, several times over.
-    return ExpressionWrapper(Q(**{f"{image}__in": skipped.values("image")}), models.BooleanField())
+TEACHES = "teaches"
+ORDERS = {
+    TEACHES: "Teaches most",
+    "uncertain": "Least certain",
+    "newest": "Newest",
+    "random": "Random",
+}
+# The longest list that is asked for at once, and what of it may be piled up by looking ahead.
+LIST, MOST_HELD = 20, 60
+# With fewer than these after the image that is shown the list grows, by two at the least.
+AHEAD, LEAST = 1, 2
+# The next are chosen out of so many, and differ from so many that the person has just decided about.
+POOL, RECENT = 500, 20
+# Somebody else may take what was chosen: choose again.
+TRIES = 5
 
 
 @dataclass(frozen=True)
-class Place:
-    """An image in a person's queue; the ids of those before and after it are looked up when asked for.
+class Queue:
+    """One person's way through a label set: in which order, and through which images.
 
-    Before the queue stand the images that this person has decided about, the newest last. After the last one
-    comes the first: so long as any other waits, there is a next.
+    `images`: those that a search line has left. `settled`: also what is settled by now, but for what the
+    person decided about after `since` (epoch seconds).
     """
 
     label_set: LabelSet
     user: User
+    order: str = TEACHES
+    query: str = ""
+    since: float = 0
+    images: QuerySet[Image] | None = None
+    settled: bool = False
+
+    @property
+    def key(self) -> str:
+        """Tells this person's queues apart."""
+        words = f"{self.order}\n{self.query}\n{self.since}\n{self.settled}"
+        return hashlib.blake2s(words.encode(), digest_size=8).hexdigest()
+
+
+# What waits
+
+
+def waiting(queue: Queue) -> QuerySet[Match]:
+    """The suggestions that this person may answer, whoever holds them, in no order."""
+    label_set, user = queue.label_set, queue.user
+    matches = label_set.matches.order_by()
+    if queue.images is not None:
+        matches = matches.filter(image__in=queue.images.order_by().values("pk"))
+    if queue.settled:
+        since = datetime.fromtimestamp(queue.since, UTC)
+        return matches.filter(~Exists(_own(label_set, user).filter(at__gt=since, image=OuterRef("image"))))
+    matches = matches.filter(~Exists(Annotation.objects.filter(label_set=label_set, image=OuterRef("image"))))
+    if label_set.votes > 1:
+        return matches.filter(~Exists(_own(label_set, user).filter(image=OuterRef("image"))))
+    given = Assignment.objects.filter(label_set=label_set, image=OuterRef("image"))
+    return matches.filter(~Exists(given) | Exists(given.filter(user=user)))
+
+
+def _own(label_set: LabelSet, user: User) -> QuerySet[Review]:
+    """What stands of this person's decisions."""
+    return Review.objects.filter(DECIDES, label_set=label_set, user=user, undone_by=None)
+
+
+def _skips(label_set: LabelSet, user: User) -> QuerySet[Review]:
+    return Review.objects.filter(label_set=label_set, user=user, verdict=Verdict.SKIPPED, undone_by=None)
+
+
+# In which order
+
+
+class Candidate(NamedTuple):
+    image_id: int
+    margin: float
+    run_id: int
+
+
+def _candidates(queue: Queue, held: Sequence[int]) -> list[int]:
+    """The next images for this person's list, none of which anybody holds: fewer where few are left."""
+    chosen: list[int] = []
+    for layer, is_fresh in _layers(queue):
+        rows = layer.values_list("image_id", "margin", "run_id")[:POOL]
+        pool = [candidate for candidate in map(Candidate._make, rows) if candidate.image_id not in chosen]
+        # So that others have something to do as well.
+        count = min(LIST, max(LEAST, len(pool) // 4))
+        if queue.order == TEACHES and is_fresh and pool:
+            chosen += _most_teaching(queue, pool, count, [*held, *chosen])
+        else:
+            chosen += [candidate.image_id for candidate in pool[:count]]
+        if len(chosen) >= LEAST:
+            break
+    return chosen
+
+
+def _layers(queue: Queue) -> Iterator[tuple[QuerySet[Match], bool]]:
+    """What waits and nobody holds: first the person's own assignments, then the others, then their skips.
+
+    Each with whether the person sees it for the first time.
+    """
+    label_set, user = queue.label_set, queue.user
+    taken = leases.live(label_set).exclude(~Q(queue=queue.key), user=user).filter(image=OuterRef("image"))
+    free = waiting(queue).filter(~Exists(taken))
+    # One list for the whole query: an EXISTS would be asked of each row.
+    skipped = _skips(label_set, user).values("image")
+    fresh = _ordered(queue, free.exclude(image__in=skipped))
+    yield fresh.filter(image__in=label_set.assignments.filter(user=user).order_by().values("image")), True
+    yield fresh, True
+    last = _skips(label_set, user).filter(image=OuterRef("image")).order_by("-pk").values("pk")[:1]
+    yield free.filter(image__in=skipped).order_by(Subquery(last)), False
+
+
+def _ordered(queue: Queue, matches: QuerySet[Match]) -> QuerySet[Match]:
+    if queue.order == "newest":
+        return matches.order_by("-image_id")
+    if queue.order == "random":
+        # A multiplicative hash of the id, with a factor of the person's own.
+        factor = random.Random(f"{queue.user.pk} {queue.key}").randrange(10**6, 10**7)
+        return matches.alias(hashed=F("image_id") * factor % 1_000_003).order_by("hashed", "id")
+    return matches.order_by("probability" if queue.order == "uncertain" else "margin", "id")
+
+
+def _most_teaching(queue: Queue, pool: list[Candidate], count: int, held: Sequence[int]) -> list[int]:
+    """Of the least certain those that differ most, also from `held` and from what was just decided.
+
+    What is nearly the same as one of these, or has no embedding, comes when nothing else is left.
+    """
+    margins = {candidate.image_id: candidate.margin for candidate in pool}
+    model = ScoringRun.objects.values_list("model", flat=True).get(pk=pool[0].run_id)
+    decided = _own(queue.label_set, queue.user).order_by("-at", "-pk").values_list("image", flat=True)
+    before = [*held, *decided[:RECENT]]
+    ids, rows = embeddings.load(list(dict.fromkeys([*margins, *before])), model)
+    at = {image_id: row for row, image_id in enumerate(ids)}
+    known = [image_id for image_id in margins if image_id in at]
+    if not known:
+        return list(margins)[:count]
+    chosen: list[int] = []
+    for seen in (before, held):
+        left = rows[[at[image_id] for image_id in known]]
+        weights = np.array([1 - margins[image_id] for image_id in known], np.float32)
+        there = rows[[at[image_id] for image_id in seen if image_id in at]]
+        chosen = [known[index] for index in sampling.diverse(left, weights, count, there)]
+        if len(chosen) >= LEAST:
+            return chosen
+    return [*chosen, *(image_id for image_id in margins if image_id not in chosen)][:count]
+
+
+# One's place in it
+
+
+@dataclass(frozen=True)
+class Place:
+    """An image and where it stands in a person's list; the ids beside it are looked up when asked for.
+
+    Before the list stand the images that this person has decided about, the newest last. After the last one
+    comes the first: so long as any other waits, there is a next.
+    """
+
+    queue: Queue
     image: Image
+    held: Sequence[int]
+    until: datetime | None = None
 
     @cached_property
     def previous(self) -> int | None:
         if self._decided_here:
-            return self._decided.filter(pk__lt=self._decided_here.pk).values_list("image", flat=True).last()
-        before = ordering.before(self._others, QUEUE, self._key).first()
-        return before or self._decided.values_list("image", flat=True).last()
+            return _beside(self._decided, self._decided_here, forward=False)
+        at = self.held.index(self.image.pk) if self.image.pk in self.held else 0
+        return self.held[at - 1] if at else self._decided.values_list("image", flat=True).last()
 
     @cached_property
     def next(self) -> int | None:
-        if self._decided_here:
-            decided = self._decided.filter(pk__gt=self._decided_here.pk)
-            after = decided.values_list("image", flat=True).first()
-        else:
-            after = ordering.after(self._others, QUEUE, self._key).first()
-        return after or self._others.first()
+        after = self._decided_here and _beside(self._decided, self._decided_here, forward=True)
+        return after or _next(self.held, self.image.pk)
 
-    @property
-    def _key(self) -> dict[str, Any]:
-        image = self.image
-        return {"was_skipped": image.was_skipped, "probability": image.probability, "image_id": image.pk}
-
-    @property
-    def _others(self) -> QuerySet[int]:
-        waiting = queue(self.label_set, self.user).exclude(image=self.image.pk)
-        return waiting.values_list("image_id", flat=True)
+    @cached_property
+    def held_by(self) -> str:
+        """Who else is at it now; empty where nobody is."""
+        if self.image.pk in self.held:
+            return ""
+        return leases.holder(self.queue.label_set, self.queue.user, self.image.pk)
 
     @property
     def _decided(self) -> QuerySet[Review]:
-        """What this person decided about other images."""
-        return _decisions(self.label_set, self.user).exclude(image=self.image.pk)
+        """What this person decided about other images, oldest first."""
+        own = _own(self.queue.label_set, self.queue.user)
+        return own.exclude(image=self.image.pk).order_by("at", "pk")
 
     @cached_property
     def _decided_here(self) -> Review | None:
-        return _decisions(self.label_set, self.user).filter(image=self.image.pk).last()
+        own = _own(self.queue.label_set, self.queue.user)
+        return own.filter(image=self.image.pk).order_by("at", "pk").last()
 
 
-def _decisions(label_set: LabelSet, user: User) -> QuerySet[Review]:
-    standing = label_set.reviews.filter(DECIDES, user=user, undone_by=None)
-    return standing.exclude(verdict=Verdict.UNDONE)
+def _beside(decided: QuerySet[Review], here: Review, forward: bool) -> int | None:
+    """The image of the decision after this one, or before it."""
+    if forward:
+        rows = decided.filter(Q(at=here.at, pk__gt=here.pk) | Q(at__gt=here.at), at__gte=here.at)
+    else:
+        rows = decided.filter(Q(at=here.at, pk__lt=here.pk) | Q(at__lt=here.at), at__lte=here.at).reverse()
+    return rows.values_list("image", flat=True).first()
 
 
-def place(label_set: LabelSet, user: User, image_id: int | None = None) -> Place | None:
-    """Where the image stands in the queue, also one that is reviewed already; without an id, the first.
+def _next(held: Sequence[int], image_id: int) -> int | None:
+    """What comes after the image in a list, which is a ring; the first, where it isn't in it."""
+    at = held.index(image_id) + 1 if image_id in held else 0
+    return next((other for other in [*held[at:], *held] if other != image_id), None)
 
-    None where there is no such image, or nothing left to review.
+
+def place(label_set: LabelSet, user: User, image_id: int | None = None, **which: Any) -> Place | None:
+    """Where an image stands in the person's queue, see `show`; `which`: the fields of Queue."""
+    return show(Queue(label_set, user, **which), image_id)
+
+
+def show(queue: Queue, image_id: int | None = None) -> Place | None:
+    """Where the image stands in the person's list, also one that isn't in it; without an id, the first.
+
+    The list is held for some minutes more, and grows near its end. None where there is no such image, or
+    nothing left that nobody else holds.
     """
-    if image_id is None:
-        image_id = queue(label_set, user).values_list("image_id", flat=True).first()
-    images = label_set.images().annotate(was_skipped=_was_skipped(label_set, user, "pk"))
-    image = images.filter(pk=image_id).first() if image_id else None
-    return Place(label_set, user, image) if image else None
+    held, until = fill(queue, image_id)
+    shown = image_id or next(iter(held), None)
+    skipped = _skips(queue.label_set, queue.user).filter(image=OuterRef("pk"))
+    images = queue.label_set.images().annotate(was_skipped=Exists(skipped))
+    image = images.filter(pk=shown).first() if shown else None
+    return Place(queue, image, held, until) if image else None
+
+
+def fill(queue: Queue, image_id: int | None = None, ahead: int = AHEAD) -> tuple[list[int], datetime]:
+    """Hold the person's list some minutes more, and let it grow where fewer than `ahead` follow the image.
+
+    An image that waits and is asked for by its id comes to its front. Returns the ids in order, and until
+    when they are held.
+    """
+    label_set, user = queue.label_set, queue.user
+    held = listed(queue)
+    first = [image_id] if image_id and image_id not in held else []
+    if first and not waiting(queue).filter(image=image_id).exists():
+        first = []
+    for _ in range(TRIES):
+        at = held.index(image_id) + 1 if image_id in held else int(image_id is None)
+        more = []
+        if len(held) - at < ahead and len(held) < MOST_HELD:
+            more = [candidate for candidate in _candidates(queue, [*first, *held]) if candidate not in first]
+        until = leases.hold(label_set, user, queue.key, first, more)
+        if first or more:
+            held = listed(queue)
+        if not more or set(more) & set(held):
+            break
+        first = []
+    return held, until
+
+
+def following(queue: Queue, image_id: int) -> int | None:
+    """What this person is to see after the image, told before they decide about it."""
+    return Place(queue, Image(pk=image_id), listed(queue)).next
+
+
+def listed(queue: Queue) -> list[int]:
+    """What the person holds in this queue and may still answer, in its order. Lets go of the rest."""
+    ids = [lease.image_id for lease in leases.mine(queue.label_set, queue.user, queue.key)]
+    if not ids:
+        return []
+    still = set(waiting(queue).filter(image__in=ids).values_list("image_id", flat=True))
+    if gone := set(ids) - still:
+        leases.drop(queue.label_set, queue.user, gone)
+    return [image_id for image_id in ids if image_id in still]
+
+
+def with_others(queue: Queue) -> list[tuple[str, int]]:
+    """Of what waits for this person, how many images each of the others holds now."""
+    rows = leases.others(queue.label_set, queue.user).values_list("image", "user__username")
+    held = dict(rows)
+    still = waiting(queue).filter(image__in=held).values_list("image_id", flat=True)
+    return sorted(Counter(held[image_id] for image_id in still).items())
+
+
+# How far it is
+
+
+class Standing(NamedTuple):
+    """Images of a label set: all, those that wait for people, for CLIP, and those that are settled."""
+
+    total: int
+    left: int
+    unscored: int
+    reviewed: int
+
+
+def standing(label_set: LabelSet) -> Standing:
+    """Counted by indexes alone, since it stands beside every image that is reviewed."""
+    total = Image.objects.filter(project=label_set.project_id).count()
+    matched, reviewed = label_set.matches.count(), label_set.annotations.count()
+    by_hand = 0
+    if matched < total:
+        match = Match.objects.filter(label_set=label_set, image=OuterRef("image"))
+        by_hand = label_set.annotations.filter(~Exists(match)).count()
+    return Standing(total, matched - (reviewed - by_hand), total - matched - by_hand, reviewed)

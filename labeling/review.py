@@ -11,7 +11,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gallery.access import User, allowed
 from gallery.models import Image
-from labeling import votes
+from labeling import leases, votes
 from labeling.models import Annotation, Batch, BatchPart, LabelSet, Match, Review
 
 Verdict, Kind, State = Review.Verdict, Batch.Kind, Batch.State
@@ -90,6 +90,8 @@ def decide(
     batch.save(force_insert=True)
     Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
     settle(label_set, [review.image_id for review in reviews])
+    # Said what there is to say, the person needs it no longer, and another vote may be asked for.
+    leases.drop(label_set, user, ids)
     return batch.pk
 
 

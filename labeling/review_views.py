@@ -1,7 +1,8 @@
 """Reviewing: one image at a time, a decision from any page, and its undoing."""
 
+import re
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
@@ -14,12 +15,12 @@ from django.views.decorators.http import require_POST, require_safe
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
 from gallery.models import Image
-from labeling import figures, queue, review
+from labeling import figures, leases, queue, review
 from labeling.board import starter_note, with_labels
-from labeling.filters import Counts, Selection
-from labeling.forms import DecisionForm, UndoForm, is_id
-from labeling.models import UNREVIEWED, UNSCORED, Label, LabelSet
-from labeling.queue import Place
+from labeling.filters import Selection
+from labeling.forms import DecisionForm, LeaveForm, UndoForm, is_id
+from labeling.models import Label, LabelSet
+from labeling.queue import Place, Queue
 from labeling.review import Stale, Undone, Verdict
 
 KEYED = 9
@@ -37,33 +38,47 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.GET.get("image", "")
     if wanted and not is_id(wanted):
         raise Http404("No such image.")
-    place = queue.place(label_set, request.user, int(wanted) if wanted else None)
+    whose = _queue(request, label_set)
+    place = queue.show(whose, int(wanted) if wanted else None)
     if wanted and place is None:
         raise Http404("No such image in this project.")
     template = "labeling/_review.html" if request.htmx else "labeling/review.html"
-    return render(request, template, _review(request, label_set, place))
+    return render(request, template, _review(request, whose, place))
 
 
-def _review(request: HttpRequest, label_set: LabelSet, place: Place | None) -> dict[str, Any]:
+def _queue(request: HttpRequest, label_set: LabelSet) -> Queue:
+    """Which of the person's queues the page or form is about."""
+    params = request.POST if request.method == "POST" else request.GET
+    order, query = params.get("order", ""), params.get("q", "")[:1000]
+    order = order if order in queue.ORDERS else queue.TEACHES
+    return Queue(label_set, request.user, order, query, since=_seconds(params.get("since", "")))
+
+
+def _seconds(value: str) -> float:
+    """Since when, in seconds since 1970; 0 for what is no such time."""
+    return float(value) if re.fullmatch(r"\d{1,10}(\.\d{1,6})?", value, re.ASCII) else 0
+
+
+def _review(request: HttpRequest, whose: Queue, place: Place | None) -> dict[str, Any]:
     """What the review page shows of the image at this place, or of the end."""
-    counts = Counts(label_set).by_status()
-    total, left, unscored = counts.total(), counts[UNREVIEWED], counts[UNSCORED]
+    label_set = whose.label_set
     context = {
         "label_set": label_set,
         "project": label_set.project,
         "may": allowed(label_set.role),
         "can_undo": review.next_undo(label_set, request.user) is not None,
         "place": place,
-        "total": total,
-        "left": left,
-        "unscored": unscored,
-        "reviewed": total - left - unscored,
+        "queue": whose,
+        "orders": queue.ORDERS,
+        "keep": _kept(whose),
+        **queue.standing(label_set)._asdict(),
     }
     if place is None:
-        return context
+        return context | {"with_others": queue.with_others(whose)}
     image = with_labels([place.image], label_set)[0]
     annotation = label_set.annotations.select_related("decided_by").filter(image=image).first()
     return context | {
+        "held_by": place.held_by,
         "image": image,
         "annotation": annotation,
         "choices": _choices(label_set, image),
@@ -91,9 +106,8 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     if not form.is_valid():
         return refused(request, form.sentences())
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
-    # Told before the decision: a skipped image goes to the end of the queue.
-    place = queue.place(label_set, request.user, ids[0]) if page == "review" else None
-    following = place.next if place else None
+    # Told before the decision: then the image is in the list no more.
+    following = queue.following(_queue(request, label_set), ids[0]) if page == "review" else None
     try:
         review.decide(label_set, request.user, form.decisions())
     except ValidationError as error:
@@ -166,12 +180,14 @@ def _answer(
     go_on = next_address(request, label_set.get_absolute_url())
     if not request.htmx or page == "image":
         messages.success(request, words)
-        return redirect(_following_address(label_set, show) if page == "review" else go_on)
+        whose = _queue(request, label_set)
+        return redirect(_following_address(whose, show) if page == "review" else go_on)
     context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}
     if page == "review":
-        place = queue.place(label_set, request.user, show) or queue.place(label_set, request.user)
-        response = render(request, "labeling/_reviewed.html", _review(request, label_set, place) | context)
-        response["HX-Replace-Url"] = _following_address(label_set, place.image.pk if place else None)
+        whose = _queue(request, label_set)
+        place = queue.show(whose, show) or queue.show(whose)
+        response = render(request, "labeling/_reviewed.html", _review(request, whose, place) | context)
+        response["HX-Replace-Url"] = _following_address(whose, place.image.pk if place else None)
         return response
     selection = Selection(label_set, _shown(request))
     more = {"images": images, "selection": selection, "next": go_on}
@@ -186,6 +202,27 @@ def _shown(request: HttpRequest) -> QueryDict:
         return QueryDict()
 
 
-def _following_address(label_set: LabelSet, image_id: int | None) -> str:
-    address = reverse("review", args=[label_set.pk])
-    return f"{address}?image={image_id}" if image_id else address
+def _kept(whose: Queue) -> str:
+    """The parameters of an address in this queue, but for those that are as usual."""
+    order = whose.order if whose.order != queue.TEACHES else ""
+    params = {"q": whose.query, "order": order, "since": f"{whose.since:f}" if whose.since else ""}
+    return urlencode({name: value for name, value in params.items() if value})
+
+
+def _following_address(whose: Queue, image_id: int | None) -> str:
+    image = f"image={image_id}" if image_id else ""
+    params = "&".join(part for part in (image, _kept(whose)) if part)
+    address = reverse("review", args=[whose.label_set.pk])
+    return f"{address}?{params}" if params else address
+
+
+@login_required
+@require_POST
+def leave(request: HttpRequest, pk: int) -> HttpResponse:
+    """The page is left: what its person held is free for others."""
+    label_set = fetch(LabelSet.objects, request.user, "review", pk=pk)
+    form = LeaveForm(request.POST)
+    if not form.is_valid():
+        return refused(request, ["Say which queue is left, and until when its images were held."])
+    leases.leave(label_set, request.user, form.cleaned_data["queue"], form.cleaned_data["until"])
+    return HttpResponse(status=204)

@@ -12,6 +12,7 @@ urlpatterns = [
     path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),
     path("label-sets/<int:pk>/run/", run_views.run_start, name="run_start"),
     path("label-sets/<int:pk>/review/", review_views.review_page, name="review"),
+    path("label-sets/<int:pk>/review/leave/", review_views.leave, name="leave"),
     path("label-sets/<int:pk>/reviews/", review_views.decide, name="decide"),
     path("label-sets/<int:pk>/reviews/undo/", review_views.undo, name="undo"),
     path("label-sets/<int:pk>/export/", views.export, name="export"),

@@ -67,9 +67,13 @@ def test_torch_is_never_imported_at_the_top_of_a_file() -> None:
         assert not top & {"torch", "transformers"}, path
 
 
-def test_scoring_is_plain_numpy() -> None:
-    tree = dict(sources("labeling"))["labeling/scoring.py"]
-    assert not uses(tree, "django", "torch", "labeling", "gallery")
+def test_scoring_and_sampling_are_plain_numpy() -> None:
+    rooms = dict(sources("labeling"))
+    assert not uses(rooms["labeling/scoring.py"], "django", "torch", "labeling", "gallery")
+    assert uses(rooms["labeling/sampling.py"], "django", "torch", "labeling", "gallery") <= {
+        "labeling.scoring",
+        "labeling.scoring.Rows",
+    }
 
 
 def test_pages_and_api_know_neither_numpy_nor_pillow() -> None:
@@ -95,12 +99,12 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
     """What the rooms of `labeling` may import of each other, the highest first."""
     storeys = [
         ["urls", "api_urls"],
-        ["views", "label_set_views", "review_views", "run_views", "new_project", "api", "admin"],
+        ["views", "label_set_views", "review_views", "run_views", "new_project", "api", "queue_api", "admin"],
         ["board", "serializers", "forms", "tasks"],
         ["queue"],
         ["batches"],
         ["exports", "best_match", "figures", "review", "label_sets", "assignments"],
-        ["votes"],
+        ["votes", "leases"],
         ["filters", "ordering"],
         ["work"],
         ["worker"],
@@ -110,6 +114,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["embeddings"],
         ["hub"],
         ["clip"],
+        ["sampling"],
         ["scoring"],
         ["models"],
     ]

@@ -15,6 +15,7 @@ import pytest
 import redis
 
 from tests.gallery import test_races as races
+from tests.labeling import test_queue_races as queue_races
 from tests.live import ROOT, Site, free_port, wait_for
 
 # What stands on the database: the doors, the queries behind pages and API, and who may see what.
@@ -33,6 +34,7 @@ ON_ROWS = [
     "tests/labeling/test_api.py",
     "tests/labeling/test_exports.py",
     "tests/labeling/test_filters.py",
+    "tests/labeling/test_queue.py",
     "tests/labeling/test_review.py",
     "tests/labeling/test_runs.py",
     "tests/labeling/test_views.py",
@@ -112,6 +114,13 @@ def test_one_gets_in_with_one_link_on_postgres_too(postgres: dict[str, str], tmp
     site.manage("migrate", "-v0")
     site.manage("shell", "-v0", "-c", EMPTY)
     races.test_of_eight_who_take_one_link_at_the_same_moment_one_gets_in(site)
+
+
+def test_no_two_get_the_same_image_on_postgres_too(postgres: dict[str, str], tmp_path: Path) -> None:
+    site = LargeSite(tmp_path, **postgres)
+    site.manage("migrate", "-v0")
+    site.manage("shell", "-v0", "-c", EMPTY)
+    queue_races.no_two_meet(site)
 
 
 def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> None:

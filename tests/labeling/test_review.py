@@ -8,10 +8,9 @@ from django.core.exceptions import PermissionDenied, ValidationError
 
 from gallery.access import Role
 from gallery.models import Image, Membership, Project
-from labeling import label_sets, review, runs, work
+from labeling import label_sets, leases, review, runs, work
 from labeling.label_sets import LabelSpec
-from labeling.models import Annotation, Label, LabelSet, Match, Review
-from labeling.queue import place, queue
+from labeling.models import Annotation, Label, LabelSet, Lease, Match, Review
 from labeling.review import Decision, Verdict, decide, undo
 from labeling.review import next_undo as last_batch
 from tests.labeling import rows
@@ -48,10 +47,6 @@ def say(label_set: LabelSet, user: User, number: int, verdict: str, name: str = 
 def answer(label_set: LabelSet, number: int) -> tuple[str, str] | None:
     found = Annotation.objects.filter(label_set=label_set, image=image(label_set, number)).first()
     return (found.status, found.label.name if found.label else "") if found else None
-
-
-def numbers(label_set: LabelSet, user: User) -> list[int]:
-    return [int(name[6:11]) for name in queue(label_set, user).values_list("image__name", flat=True)]
 
 
 # Deciding
@@ -144,7 +139,7 @@ def test_five_hundred_decisions_are_one_batch_in_few_statements(
     pictures = rows.images(project, 500)
     rows.match(many, pictures)
     decisions = [Decision(picture.pk, Verdict.ACCEPTED) for picture in pictures]
-    with django_assert_max_num_queries(19):
+    with django_assert_max_num_queries(20):
         batch = decide(many, owner, decisions)
     assert Annotation.objects.filter(status="accepted").count() == 500
     assert set(Review.objects.values_list("batch", flat=True)) == {batch}
@@ -153,6 +148,21 @@ def test_five_hundred_decisions_are_one_batch_in_few_statements(
     assert len(undone.images) == 500 and not undone.kept
     assert not Annotation.objects.exists()
     assert Review.objects.count() == 1000, "history only grows"
+
+
+def test_who_said_something_of_an_image_holds_it_no_longer(
+    animals: LabelSet, owner: User, colleague: User
+) -> None:
+    ids = [image(animals, number).pk for number in range(4)]
+    leases.hold(animals, owner, "one", last=ids[:3])
+    leases.hold(animals, colleague, "one", last=ids[3:])
+    say(animals, owner, 0, "accepted")
+    say(animals, owner, 1, "skipped")
+    say(animals, owner, 3, "none")
+    assert [(lease.image_id, lease.user) for lease in Lease.objects.order_by("image_id")] == [
+        (ids[2], owner),
+        (ids[3], colleague),
+    ]
 
 
 # Undoing
@@ -272,94 +282,6 @@ def test_a_label_that_was_given_is_renamed_and_not_removed(scored: LabelSet, own
     label_sets.change(scored, owner, labels=[LabelSpec("renamed", id=given.pk), *others])
     assert Annotation.objects.get().label.name == "renamed"
     assert Review.objects.get().label_name == given.name, "history says what was said"
-
-
-# The queue
-
-
-def test_least_certain_first_and_what_was_skipped_last(animals: LabelSet, owner: User) -> None:
-    assert numbers(animals, owner) == [0, 1, 2, 3, 4, 5]
-    say(animals, owner, 0, "skipped")
-    say(animals, owner, 2, "accepted")
-    assert numbers(animals, owner) == [1, 3, 4, 5, 0]
-
-
-def test_a_skip_is_ones_own(animals: LabelSet, owner: User, colleague: User) -> None:
-    say(animals, owner, 0, "skipped")
-    assert numbers(animals, colleague)[0] == 0
-
-
-def test_an_undone_skip_is_none(animals: LabelSet, owner: User) -> None:
-    undo(animals, owner, Role.OWNER, say(animals, owner, 0, "skipped"))
-    assert numbers(animals, owner)[0] == 0
-
-
-def test_unscored_images_wait_outside_the_queue(animals: LabelSet, owner: User) -> None:
-    rows.images(animals.project, 1, start=50)
-    assert 50 not in numbers(animals, owner)
-
-
-def test_a_place_in_the_queue_knows_its_neighbours(animals: LabelSet, owner: User) -> None:
-    ids = [image(animals, number).pk for number in range(6)]
-    first = place(animals, owner)
-    assert (first.image.pk, first.previous, first.next) == (ids[0], None, ids[1])
-    middle = place(animals, owner, ids[3])
-    assert (middle.previous, middle.next) == (ids[2], ids[4])
-    assert place(animals, owner, ids[5]).next == ids[0], "after the last comes the first"
-
-
-def test_before_the_queue_stands_what_one_has_decided(
-    animals: LabelSet, owner: User, colleague: User
-) -> None:
-    ids = [image(animals, number).pk for number in range(6)]
-    say(animals, colleague, 2, "none")
-    for number in (4, 1, 3):
-        say(animals, owner, number, "accepted")
-    assert place(animals, owner).previous == ids[3]
-    assert (place(animals, owner, ids[3]).previous, place(animals, owner, ids[3]).next) == (ids[1], ids[0])
-    assert (place(animals, owner, ids[1]).previous, place(animals, owner, ids[1]).next) == (ids[4], ids[3])
-    assert place(animals, owner, ids[4]).previous is None
-    undo(animals, owner, "labeler", last_batch(animals, owner))
-    assert place(animals, owner).previous == ids[1]
-
-
-def test_a_place_outside_of_the_queue_lies_between_its_neighbours(
-    animals: LabelSet, owner: User, colleague: User
-) -> None:
-    ids = [image(animals, number).pk for number in range(6)]
-    say(animals, colleague, 3, "accepted")
-    say(animals, owner, 1, "skipped")
-    decided = place(animals, owner, ids[3])
-    assert (decided.previous, decided.next) == (ids[2], ids[4])
-    skipped = place(animals, owner, ids[1])
-    assert (skipped.previous, skipped.next) == (ids[5], ids[0])
-    (bare,) = rows.images(animals.project, 1, start=50)
-    assert place(animals, owner, bare.pk).next == ids[1], "what has no probability comes after what has"
-
-
-def test_equally_certain_images_are_told_apart(project: Project, owner: User) -> None:
-    same = rows.label_set(project, "cat", "dog")
-    pictures = rows.images(project, 5)
-    rows.match(same, pictures, [0.5] * 5)
-    seen = [place(same, owner).image.pk]
-    while len(seen) < 5:
-        seen.append(place(same, owner, seen[-1]).next)
-    assert seen == [picture.pk for picture in pictures]
-
-
-def test_the_last_image_has_no_neighbour_and_then_there_is_no_place(project: Project, owner: User) -> None:
-    lonely = rows.label_set(project, "cat", "dog")
-    rows.match(lonely, rows.images(project, 1))
-    only = place(lonely, owner)
-    assert only.previous is None and only.next is None
-    say(lonely, owner, 0, "accepted")
-    assert place(lonely, owner) is None
-
-
-def test_an_image_of_another_project_has_no_place(animals: LabelSet, owner: User) -> None:
-    elsewhere = Project.objects.create(name="Elsewhere", slug="elsewhere")
-    (their_image,) = rows.images(elsewhere, 1)
-    assert place(animals, owner, their_image.pk) is None
 
 
 # Somebody else in the meantime

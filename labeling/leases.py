@@ -1,0 +1,82 @@
+"""Who holds which image for review: for some minutes, and no image is held by two people at once."""
+
+from collections.abc import Collection, Sequence
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Max, Min, QuerySet
+from django.utils import timezone
+
+from gallery.access import User
+from labeling.models import LabelSet, Lease
+
+LASTS = timedelta(minutes=5)
+# Where a list begins, so that there is room before it.
+START = 2**20
+
+
+def live(label_set: LabelSet) -> QuerySet[Lease]:
+    return label_set.leases.filter(until__gt=timezone.now())
+
+
+def mine(label_set: LabelSet, user: User, queue: str) -> list[Lease]:
+    """What the person holds in this queue, in its order."""
+    return list(live(label_set).filter(user=user, queue=queue))
+
+
+@transaction.atomic
+def hold(
+    label_set: LabelSet, user: User, queue: str, first: Sequence[int] = (), last: Sequence[int] = ()
+) -> datetime:
+    """Hold longer what the person holds in this queue, with more images before and after it.
+
+    Of those, an image that somebody else holds is left out; one that the person holds in another queue of
+    theirs comes over. Returns until when they are held.
+    """
+    # One person at a time: two who want the same images would wait for each other.
+    LabelSet.objects.select_for_update(no_key=True).filter(pk=label_set.pk).first()
+    now = timezone.now()
+    label_set.leases.filter(until__lte=now).delete()
+    own = label_set.leases.filter(user=user)
+    if first or last:
+        there = set(label_set.matches.filter(image__in=[*first, *last]).values_list("image_id", flat=True))
+        own.filter(image__in=there).delete()
+        ends = own.filter(queue=queue).aggregate(first=Min("position"), last=Max("position"))
+        before, after = (ends["first"] or START) - len(first), (ends["last"] or START) + 1
+        positions = [*enumerate(first, before), *enumerate(last, after)]
+        Lease.objects.bulk_create(
+            [
+                Lease(label_set=label_set, image_id=image_id, user=user, queue=queue, position=at, until=now)
+                for at, image_id in positions
+                if image_id in there
+            ],
+            ignore_conflicts=True,
+        )
+    own.filter(queue=queue).update(until=now + LASTS)
+    return now + LASTS
+
+
+def drop(label_set: LabelSet, user: User, image_ids: Collection[int]) -> None:
+    """Let go of these images, whichever of the person's queues they are held for."""
+    label_set.leases.filter(user=user, image__in=image_ids).delete()
+
+
+def leave(label_set: LabelSet, user: User, queue: str = "", until: datetime | None = None) -> int:
+    """Let go of all that the person holds, or of one queue, or of what ends no later than `until`.
+
+    So a page that is left takes nothing from one that was opened after it. Returns how many images.
+    """
+    left = label_set.leases.filter(user=user)
+    left = left.filter(queue=queue) if queue else left
+    left = left.filter(until__lte=until) if until else left
+    return left.delete()[0]
+
+
+def others(label_set: LabelSet, user: User) -> QuerySet[Lease]:
+    return live(label_set).exclude(user=user)
+
+
+def holder(label_set: LabelSet, user: User, image_id: int) -> str:
+    """Who else is at this image now; empty where nobody is."""
+    lease = others(label_set, user).filter(image=image_id).select_related("user").first()
+    return lease.user.get_username() if lease else ""
