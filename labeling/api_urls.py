@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling import api, queue_api
+from labeling import api, queue_api, review_api
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
@@ -10,9 +10,13 @@ urlpatterns = [
     path("label-sets/<int:pk>/queue/", queue_api.QueueDetail.as_view(), name="api-queue"),
     path("label-sets/<int:pk>/reviews/", api.Reviews.as_view(), name="api-reviews"),
     path("label-sets/<int:pk>/reviews/undo/", api.Undo.as_view(), name="api-undo"),
+    path("label-sets/<int:pk>/reviews/redo/", review_api.Redo.as_view(), name="api-redo"),
+    path("label-sets/<int:pk>/reviews/clear/", review_api.Clear.as_view(), name="api-clear"),
     path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
     path("runs/<int:pk>/", api.Run.as_view(), name="api-run"),
     path("runs/<int:pk>/cancel/", api.RunCancel.as_view(), name="api-run-cancel"),
     path("runs/<int:pk>/retry/", api.RunRetry.as_view(), name="api-run-retry"),
     path("images/<int:pk>/scores/", api.ImageScores.as_view(), name="api-image-scores"),
+    path("images/<int:pk>/similar/", review_api.SimilarImages.as_view(), name="api-image-similar"),
+    path("account/keys/", review_api.Keys.as_view(), name="api-keys"),
 ]

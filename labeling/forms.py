@@ -143,6 +143,11 @@ def is_id(value: str) -> bool:
 VERDICTS = [choice for choice in Verdict.choices if choice[0] != Verdict.UNDONE]
 
 
+def _sentences(form: forms.Form) -> list[str]:
+    """What is wrong with it."""
+    return [sentence for errors in form.errors.values() for sentence in errors]
+
+
 class DecisionForm(forms.Form):
     image = Ids(required="Say which image it is about.", invalid="“%(value)s” is no id of an image.")
     label = forms.IntegerField(required=False, error_messages={"invalid": "That is no id of a label."})
@@ -164,8 +169,7 @@ class DecisionForm(forms.Form):
             raise ValidationError("Say which label the image has, or give a verdict.")
 
     def sentences(self) -> list[str]:
-        """What is wrong with it."""
-        return [sentence for errors in self.errors.values() for sentence in errors]
+        return _sentences(self)
 
     def decisions(self) -> list[Decision]:
         verdict = self.cleaned_data["verdict"] or Verdict.ACCEPTED
@@ -185,3 +189,19 @@ class LeaveForm(forms.Form):
 
     queue = forms.CharField(max_length=64)
     until = forms.DateTimeField()
+
+
+class ClearForm(forms.Form):
+    image = forms.IntegerField(
+        max_value=2**63 - 1,
+        error_messages={
+            "required": "Say which image it is about.",
+            "invalid": "That is no id of an image.",
+            "max_value": "That is no id of an image.",
+        },
+    )
+    seen = DecisionForm.base_fields["seen"]
+    page = DecisionForm.base_fields["page"]
+
+    def sentences(self) -> list[str]:
+        return _sentences(self)

@@ -93,8 +93,8 @@ class Label(models.Model):
 
     @property
     def key(self) -> str:
-        """The key that chooses it in review: 1 to 9, or none."""
-        return str(self.position + 1) if self.position < 9 else ""
+        """The key that usually chooses it in review: 1 to 9, 0 for the tenth, or none."""
+        return str((self.position + 1) % 10) if self.position < 10 else ""
 
 
 class Embedding(models.Model):

@@ -331,12 +331,15 @@ def _newer(label_set: LabelSet, reviews: Sequence[Review]) -> set[int]:
 
 
 @transaction.atomic
-def clear(label_set: LabelSet, user: User, role: str, image_id: int) -> Undone:
+def clear(label_set: LabelSet, user: User, role: str, image_id: int, seen: str | None = None) -> Undone:
     """Take back what stands of one image: one's own answer, or for a reviewer the one that settled it.
 
-    The batch that it was part of keeps its other images. Raises PermissionDenied as `undo`.
+    The batch that it was part of keeps its other images. Raises PermissionDenied as `undo`, and Stale where
+    another answer stands than the one that was `seen`.
     """
     names = _locked(label_set, [image_id])
+    if names and (stale := _stale(label_set, [Decision(image_id, Verdict.SKIPPED, seen=seen)])):
+        raise Stale(list(stale.values()), list(names.values()))
     answers = effective(label_set, names)[image_id]
     own = [review for review in answers if review.user_id == user.pk]
     last = (own if votes.asked(label_set) > 1 and own else answers)[-1:]

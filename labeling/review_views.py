@@ -18,12 +18,12 @@ from gallery.models import Image
 from labeling import figures, leases, queue, review
 from labeling.board import starter_note, with_labels
 from labeling.filters import Selection
-from labeling.forms import DecisionForm, LeaveForm, UndoForm, is_id
+from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm, is_id
 from labeling.models import Label, LabelSet
 from labeling.queue import Place, Queue
 from labeling.review import Stale, Undone, Verdict
 
-KEYED = 9
+KEYED = 10
 
 
 def _label_set(request: HttpRequest, pk: int) -> LabelSet:
@@ -67,6 +67,7 @@ def _review(request: HttpRequest, whose: Queue, place: Place | None) -> dict[str
         "project": label_set.project,
         "may": allowed(label_set.role),
         "can_undo": review.next_undo(label_set, request.user) is not None,
+        "can_redo": review.next_redo(label_set, request.user) is not None,
         "place": place,
         "queue": whose,
         "orders": queue.ORDERS,
@@ -113,9 +114,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     except ValidationError as error:
         return refused(request, error.messages)
     except Stale as stale:
-        response = refused(request, stale.sentences, status=409)
-        response["HX-Trigger"] = "images-changed"
-        return response
+        return _stale(request, stale)
     images = _decided(label_set, ids)
     words = f"{_named(images)}: {_said(images, form.cleaned_data['verdict'])}"
     return _answer(request, label_set, page, images, words, following, True)
@@ -133,7 +132,45 @@ def undo(request: HttpRequest, pk: int) -> HttpResponse:
     undone = review.undo(label_set, request.user, label_set.role, batch) if batch else Undone([], [])
     images = _decided(label_set, undone.images)
     show = undone.images[0] if undone.images else None
-    return _answer(request, label_set, page, images, _undone(images, undone), show, False)
+    return _answer(request, label_set, page, images, _reversed("Undone", images, undone), show, False)
+
+
+@login_required
+@require_POST
+def redo(request: HttpRequest, pk: int) -> HttpResponse:
+    label_set = _label_set(request, pk)
+    form = UndoForm(request.POST)
+    if not form.is_valid():
+        return refused(request, ["There is no such batch to redo."])
+    page = form.cleaned_data["page"]
+    batch = form.cleaned_data["batch"] or review.next_redo(label_set, request.user)
+    redone = review.redo(label_set, request.user, label_set.role, batch) if batch else Undone([], [])
+    images = _decided(label_set, redone.images)
+    # The image that the undoing led back to is decided about again: on to the next one.
+    return _answer(request, label_set, page, images, _reversed("Redone", images, redone), None, bool(images))
+
+
+@login_required
+@require_POST
+def clear(request: HttpRequest, pk: int) -> HttpResponse:
+    label_set = _label_set(request, pk)
+    form = ClearForm(request.POST)
+    if not form.is_valid():
+        return refused(request, form.sentences())
+    page, image = form.cleaned_data["page"], form.cleaned_data["image"]
+    seen = form.cleaned_data["seen"] if "seen" in request.POST else None
+    try:
+        cleared = review.clear(label_set, request.user, label_set.role, image, seen)
+    except Stale as stale:
+        return _stale(request, stale)
+    images = _decided(label_set, cleared.images)
+    return _answer(request, label_set, page, images, _reversed("Cleared", images, cleared), image, False)
+
+
+def _stale(request: HttpRequest, stale: Stale) -> HttpResponse:
+    response = refused(request, stale.sentences, status=409)
+    response["HX-Trigger"] = "images-changed"
+    return response
 
 
 def _decided(label_set: LabelSet, ids: list[int]) -> list[Image]:
@@ -157,13 +194,18 @@ def _said(images: list[Image], verdict: str) -> str:
     return statuses.pop() if len(statuses) == 1 else "decided"
 
 
-def _undone(images: list[Image], undone: Undone) -> str:
+def _reversed(done: str, images: list[Image], undone: Undone) -> str:
+    """What became of an undoing; `done` is what it is called: Undone, Redone, Cleared."""
     kept = f"{len(undone.kept):,} {'stays' if len(undone.kept) == 1 else 'stay'}: somebody decided later."
     if images and undone.kept:
-        return f"Undone for {_named(images)}; {kept}"
+        return f"{done} for {_named(images)}; {kept}"
     if images:
-        return f"Undone: {_named(images)}"
-    return f"Nothing was undone; {kept}" if undone.kept else "There is nothing to undo."
+        return f"{done}: {_named(images)}"
+    if undone.kept:
+        return f"Nothing was {done.lower()}; {kept}"
+    return {"Undone": "There is nothing to undo.", "Redone": "There is nothing to redo."}.get(
+        done, "This image has no answer to clear."
+    )
 
 
 def _answer(

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling import label_set_views, new_project, review_views, run_views, views
+from labeling import key_views, label_set_views, look_views, new_project, review_views, run_views, views
 
 urlpatterns = [
     # Before the gallery, whose slug would take "new".
@@ -15,9 +15,14 @@ urlpatterns = [
     path("label-sets/<int:pk>/review/leave/", review_views.leave, name="leave"),
     path("label-sets/<int:pk>/reviews/", review_views.decide, name="decide"),
     path("label-sets/<int:pk>/reviews/undo/", review_views.undo, name="undo"),
+    path("label-sets/<int:pk>/reviews/redo/", review_views.redo, name="redo"),
+    path("label-sets/<int:pk>/reviews/clear/", review_views.clear, name="clear"),
     path("label-sets/<int:pk>/export/", views.export, name="export"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),
     path("images/<int:pk>/", views.image, name="image"),
+    path("images/<int:pk>/similar/", look_views.similar, name="similar"),
+    path("images/<int:pk>/why/", look_views.why, name="why"),
+    path("account/keys/", key_views.account_keys, name="keys"),
 ]

@@ -124,6 +124,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("label-sets/<int:pk>/reviews/", "post"): {"image": image, "verdict": "accepted"},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
+        ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
         ("accounts/login/", "post"): {"login": "olga", "password": "olga-secret-1"},
         ("accounts/password/reset/", "post"): {"email": "nobody@example.org"},
         ("api/v1/token/", "post"): log_in,
@@ -148,6 +149,17 @@ def batch_of(house: House, user: User) -> dict:
     return {"batch": str(review.decide(house.label_set, user, [Decision(house.image.pk, Verdict.NONE)]))}
 
 
+def undoing_of(house: House, user: User) -> dict:
+    batch = uuid.UUID(batch_of(house, user)["batch"])
+    review.undo(house.label_set, user, Role.OWNER, batch)
+    return {"batch": str(house.label_set.batches.get(reverses=batch).pk)}
+
+
+def answer_of(house: House, user: User) -> dict:
+    batch_of(house, user)
+    return {"image": house.image.pk}
+
+
 def membership_of(house: House, user: User) -> Membership:
     """The user's own; a stranger has none, and tries another's."""
     own = house.project.memberships.filter(user=user)
@@ -170,6 +182,10 @@ WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     ),
     "label-sets/<int:pk>/reviews/undo/": lambda house, user: ({}, batch_of(house, user)),
     "api/v1/label-sets/<int:pk>/reviews/undo/": lambda house, user: ({}, batch_of(house, user)),
+    "label-sets/<int:pk>/reviews/redo/": lambda house, user: ({}, undoing_of(house, user)),
+    "api/v1/label-sets/<int:pk>/reviews/redo/": lambda house, user: ({}, undoing_of(house, user)),
+    "label-sets/<int:pk>/reviews/clear/": lambda house, user: ({}, answer_of(house, user)),
+    "api/v1/label-sets/<int:pk>/reviews/clear/": lambda house, user: ({}, answer_of(house, user)),
     "uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/projects/<slug:slug>/images/": lambda house, user: ({}, {"upload": upload_of(house, user).pk}),
@@ -193,7 +209,7 @@ def address(house: House, path: str, parts: dict[str, object]) -> str:
     path = path.replace(
         r"^password/reset/key/(?P<uidb36>[0-9A-Za-z]+)-(?P<key>.+)/$", "password/reset/key/1-a/"
     )
-    query = f"?label_set={house.label_set.pk}" if path.endswith("/scores/") else ""
+    query = f"?label_set={house.label_set.pk}" if path.endswith(("/scores/", "/similar/")) else ""
     return "/" + re.sub(r"<(?:\w+:)?(?P<name>\w+)>", value, path) + query
 
 

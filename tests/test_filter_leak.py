@@ -132,7 +132,7 @@ def test_an_unknown_parameter_changes_neither_rows_nor_queries(
     client, wrong, asked = login(owner), [], 0
     for route in lists():
         address = route.address(addresses)
-        if route.name == "api-image-scores":
+        if route.name in ("api-image-scores", "api-image-similar"):
             address += f"?label_set={addresses['label-sets']}"
         ask(client, address)
         plain, queries = ask(client, address)
