@@ -82,9 +82,18 @@ def _review(request: HttpRequest, whose: Queue, place: Place | None) -> dict[str
         "held_by": place.held_by,
         "image": image,
         "annotation": annotation,
+        "can_clear": annotation is not None or _voted(request, label_set, image),
         "choices": _choices(label_set, image),
         "starter_note": starter_note(label_set.runs.defer("label_vectors").first()),
     }
+
+
+def _voted(request: HttpRequest, label_set: LabelSet, image: Image) -> bool:
+    """Whether this person gave a vote that settles nothing yet."""
+    if label_set.votes == 1:
+        return False
+    answers = review.effective(label_set, [image.pk])[image.pk]
+    return any(answer.user_id == request.user.pk for answer in answers)
 
 
 def _choices(label_set: LabelSet, image: Image) -> list[dict[str, Any]]:

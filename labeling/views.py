@@ -17,7 +17,7 @@ from labeling.board import chosen_label_set, with_labels
 from labeling.filters import ORDERINGS, Selection
 from labeling.forms import LabelSetForm
 from labeling.models import LabelSet, Review
-from labeling.review import next_undo
+from labeling.review import next_redo, next_undo
 
 PAGE_SIZE = 60
 
@@ -108,6 +108,7 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
         "starter_note": board.starter_note(run),
         "annotation": label_set.annotations.select_related("decided_by").filter(image=found).first(),
         "can_undo": next_undo(label_set, request.user) is not None,
+        "can_redo": next_redo(label_set, request.user) is not None,
         "history": reviews.exclude(verdict=Review.Verdict.UNDONE).order_by("-id"),
     }
 

@@ -119,7 +119,7 @@
     const page = new DOMParser().parseFromString(event.detail.serverResponse, "text/html");
     const here = new Set([...document.scripts].map((script) => script.src));
     for (const { src } of page.scripts) {
-      if (src && !here.has(src)) document.head.append(Object.assign(document.createElement("script"), { src }));
+      if (src && !here.has(src)) document.head.append(Object.assign(document.createElement("script"), { src, async: false }));
     }
   });
 
@@ -131,15 +131,18 @@
     toast(named ? `${named.dataset.name} was not saved. ${words}` : words);
   };
   // A refusal is the sentence itself; the site's error pages say it in their last paragraph.
-  const reason = (request) => {
-    const type = request.getResponseHeader("Content-Type") ?? "";
-    if (type.startsWith("text/plain")) return request.responseText;
-    const page = new DOMParser().parseFromString(request.responseText, "text/html");
+  const reason = (type, text) => {
+    if (type?.startsWith("text/plain")) return text;
+    const page = new DOMParser().parseFromString(text, "text/html");
     const sentence = page.querySelector(".error-page p:not(.error-code)");
     return sentence?.textContent ?? "Something went wrong on the server. Nothing was changed.";
   };
   document.addEventListener("htmx:sendError", (event) => failed(event, "The site can't be reached. Nothing was changed."));
-  document.addEventListener("htmx:responseError", (event) => failed(event, reason(event.detail.xhr)));
+  document.addEventListener("htmx:responseError", (event) => {
+    const request = event.detail.xhr;
+    failed(event, reason(request.getResponseHeader("Content-Type"), request.responseText));
+  });
+  window.clipsite.reason = reason;
 
   // Logged out in the meantime: the answer is the page to log in, which is no part of this one.
   document.addEventListener("htmx:beforeSwap", (event) => {

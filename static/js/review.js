@@ -1,7 +1,7 @@
-// Keys and focus for the gallery, one image, and reviewing one by one. Every action is a form that works without this.
+// Keys and focus for the gallery and for one image. Every action is a form that works without this.
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
-  const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
+  const { is, off, pressed: keyOf } = clipsite.keys;
 
   // The grid: one card at a time is in the tab order, and the arrows move it.
 
@@ -93,7 +93,8 @@
     dialog.showModal();
     find.focus();
   };
-  const labelOf = (key) => $(`#choose [data-label-key="${CSS.escape(key)}"]`);
+  const labelOf = (key) => [...document.querySelectorAll("#choose [data-label-keys]")]
+    .find((button) => key && button.dataset.labelKeys.split(" ").includes(key));
   document.addEventListener("close", (event) => {
     const tile = event.target.id === "choose" && document.getElementById(chosenFor);
     if (!tile) return;
@@ -117,7 +118,8 @@
   };
   document.addEventListener("input", (event) => { if (event.target.matches("[data-find]")) filter(event.target); });
   const inFind = (event, field) => {
-    const label = field.closest("#choose") && !field.value && plain(event) && labelOf(event.key);
+    // A digit at the start is no name of a label; other keys are what somebody types.
+    const label = field.closest("#choose") && !field.value && /^\d$/.test(event.key) && labelOf(keyOf(event));
     if (event.key === "Enter" && field.value.trim()) found(field)[0]?.click();
     else if (label) label.click();
     else if (event.key === "Escape" && !field.closest("dialog")) { field.value = ""; filter(field); field.blur(); }
@@ -128,57 +130,38 @@
 
   // Keys
 
-  const typing = (target) => target.matches("input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable]");
-  const inMenu = (target) => target.closest(".dropdown-menu.show, [aria-expanded=true]");
-  let busy = false;
-
   const inGrid = (event, tile) => {
-    if (event.key in steps) {
+    const key = keyOf(event);
+    if (key in steps) {
       if (!tile && event.target !== document.body && event.target.id !== "main") return false;
-      move(event.key, tile);
+      move(key, tile);
       return true;
     }
     if (!tile) return false;
-    const key = event.key.toLowerCase();
     const onPicture = event.target === link(tile);
-    if (key === "o" || (onPicture && key === " ")) { link(tile).click(); return true; }
+    if (is(event, "open") || (onPicture && key === "Space")) { link(tile).click(); return true; }
     if (!$("#grid").dataset.decide || event.repeat) return false;
-    if (key === "enter" && onPicture) accept(tile);
-    else if (key === "n") decide(tile, { verdict: "none" });
-    else if (key === "l") choose(tile);
+    // On a button of the card, Enter presses that one.
+    if (is(event, "accept") && (onPicture || key !== "Enter")) accept(tile);
+    else if (is(event, "none")) decide(tile, { verdict: "none" });
+    else if (is(event, "choose")) choose(tile);
     else if (labelOf(key)) decide(tile, { label: labelOf(key).value });
     else return false;
     return true;
   };
-  const undoInGrid = (event) => {
-    const address = $("#grid")?.dataset.undo;
-    if (!address || event.key.toLowerCase() !== "u" || event.repeat) return false;
+  const backInGrid = (event) => {
+    const { undo, redo } = $("#grid")?.dataset ?? {};
+    const address = is(event, "undo") ? undo : is(event, "redo") ? redo : null;
+    if (!address || event.repeat) return false;
     post(address, $("#grid"), { page: "gallery" });
-    return true;
-  };
-  const press = (event) => {
-    const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
-    const wanted = [...document.querySelectorAll("[data-keys]")].find((one) => one.dataset.keys.split(" ").includes(key));
-    if (!wanted || event.repeat) return false;
-    // On a button or link, Enter presses that one.
-    if (key === "Enter" && event.target.closest("a, button, summary")) return false;
-    // An image that nobody has seen yet is not decided about.
-    if (busy) return true;
-    if (wanted.matches("input")) wanted.focus();
-    else if (!wanted.disabled) wanted.click();
     return true;
   };
   document.addEventListener("keydown", (event) => {
     if (event.defaultPrevented) return;
-    if (event.target.matches("[data-find]")) inFind(event, event.target);
-    if (!plain(event) || (event.shiftKey && event.key !== "?")) return;
-    if (typing(event.target) || inMenu(event.target) || $("dialog[open]")) return;
+    if (event.target.matches("[data-find]") && !event.isComposing) inFind(event, event.target);
+    if (off(event)) return;
     const tile = event.target.closest("#grid .tile");
-    if (($("#grid") && inGrid(event, tile)) || undoInGrid(event) || press(event)) event.preventDefault();
-  });
-  document.addEventListener("click", (event) => {
-    const opener = event.target.closest("[data-open]");
-    if (opener) document.getElementById(opener.dataset.open).showModal();
+    if (($("#grid") && inGrid(event, tile)) || backInGrid(event)) event.preventDefault();
   });
 
   // What htmx draws: the focus stays where it was, by image, though its card is a new one.
@@ -192,7 +175,6 @@
       const all = tiles();
       focusTile(document.getElementById(kept.id) ?? all[Math.min(kept.at, all.length - 1)]);
     }
-    if (event.target.id === "review") arrive(event.target);
   });
   const refocus = (event) => {
     const tile = event.detail.elt?.closest?.("#grid .tile");
@@ -201,9 +183,9 @@
   document.addEventListener("htmx:responseError", refocus);
   document.addEventListener("htmx:sendError", refocus);
 
-  const isOne = (event) => ["review", "opinions"].includes(event.detail.target?.id);
-  document.addEventListener("htmx:beforeRequest", (event) => { if (isOne(event)) busy = true; });
-  document.addEventListener("htmx:afterRequest", (event) => { if (isOne(event)) busy = false; });
+  const isOne = (event) => event.detail.target?.id === "opinions";
+  document.addEventListener("htmx:beforeRequest", (event) => { if (isOne(event)) clipsite.keys.held = true; });
+  document.addEventListener("htmx:afterRequest", (event) => { if (isOne(event)) clipsite.keys.held = false; });
 
   // The page of one image: what was said goes to the foot of the page, and the focus stays on its button.
   let pressed = null;
@@ -218,12 +200,6 @@
     if (event.target.id !== "opinions" || document.activeElement !== document.body) return;
     ((pressed && $(pressed, event.target)) || event.target).focus({ preventScroll: true });
   });
-
-  const preload = (review) => { if (review?.dataset.preload) new Image().src = review.dataset.preload; };
-  const arrive = (review) => {
-    review.focus({ preventScroll: true });
-    preload(review);
-  };
 
   // The work's state is heard when it changes, not at every step.
   let state = $("#progress")?.dataset.state;
@@ -269,7 +245,6 @@
     if (came?.matches("#grid .tile")) focusTile(came);
   };
   rove();
-  preload($("#review"));
   // The browser goes to the address's fragment itself when all is loaded, and takes the focus away.
   if (document.readyState === "complete") goOn();
   else addEventListener("load", () => setTimeout(goOn));
