@@ -2,7 +2,7 @@
 // Without this the same forms and links load page after page.
 (() => {
   const $ = (selector, root = document) => root.querySelector(selector);
-  const AHEAD = 2;
+  const AHEAD = 4;
   // Whoever is led back to an image has time to see it before a key counts again.
   const PAUSE = 600;
   const AWAY = "The site can't be reached.";

@@ -83,10 +83,9 @@ def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
 
 
 def is_trouble(message: ConsoleMessage) -> bool:
-    """Errors on the console, but for the answer to a file that is refused on purpose."""
-    return message.type == "error" and not any(
-        code in message.text for code in ("status of 400", "status of 404", "status of 410", "status of 415")
-    )
+    """Errors on the console, but for what is refused, or cut off, on purpose."""
+    meant = ("of 400", "of 404", "of 409", "of 410", "of 415", "ERR_INTERNET_DISCONNECTED")
+    return message.type == "error" and not any(words in message.text for words in meant)
 
 
 def log_in(page: Page, user: str) -> None:
