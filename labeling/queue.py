@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
+from django.db.models.expressions import Combinable
 
 from gallery.access import User
 from gallery.models import Image
@@ -122,21 +123,26 @@ def _layers(queue: Queue) -> Iterator[tuple[QuerySet[Match], bool]]:
     free = waiting(queue).filter(~Exists(taken))
     # One list for the whole query: an EXISTS would be asked of each row.
     skipped = _skips(label_set, user).values("image")
-    fresh = _ordered(queue, free.exclude(image__in=skipped))
-    yield fresh.filter(image__in=label_set.assignments.filter(user=user).order_by().values("image")), True
-    yield fresh, True
+    fresh = free.exclude(image__in=skipped)
+    assigned = label_set.assignments.filter(user=user).order_by().values("image")
+    yield fresh.filter(image__in=assigned).order_by(*_keys(queue, few=True)), True
+    yield fresh.order_by(*_keys(queue)), True
     last = _skips(label_set, user).filter(image=OuterRef("image")).order_by("-pk").values("pk")[:1]
     yield free.filter(image__in=skipped).order_by(Subquery(last)), False
 
 
-def _ordered(queue: Queue, matches: QuerySet[Match]) -> QuerySet[Match]:
+def _keys(queue: Queue, few: bool = False) -> list[Combinable | str]:
+    """What the queue's order sorts by. Of `few`, all are looked up and sorted: an index that has the order
+    would lead through all the others."""
     if queue.order == "newest":
-        return matches.order_by("-image_id")
+        # Images are scored as they come in, so that the matches' own order is theirs, and needs no sorting.
+        return ["-image_id" if few else "-id"]
     if queue.order == "random":
         # A multiplicative hash of the id, with a factor of the person's own.
         factor = random.Random(f"{queue.user.pk} {queue.key}").randrange(10**6, 10**7)
-        return matches.alias(hashed=F("image_id") * factor % 1_000_003).order_by("hashed", "id")
-    return matches.order_by("probability" if queue.order == "uncertain" else "margin", "id")
+        return [F("image_id") * factor % 1_000_003, "id"]
+    sure = "probability" if queue.order == "uncertain" else "margin"
+    return [F(sure) + 0.0 if few else sure, "id"]
 
 
 def _most_teaching(queue: Queue, pool: list[Candidate], count: int, held: Sequence[int]) -> list[int]:

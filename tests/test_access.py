@@ -122,6 +122,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("projects/<slug:slug>/label-sets/new/", "post"): typed,
         ("label-sets/<int:pk>/edit/", "post"): typed,
         ("label-sets/<int:pk>/reviews/", "post"): {"image": image, "verdict": "accepted"},
+        ("label-sets/<int:pk>/review/leave/", "post"): {"queue": "one", "until": "2026-01-01T00:00:00Z"},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
