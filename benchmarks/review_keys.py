@@ -2,9 +2,9 @@
 
     .venv/bin/python benchmarks/review_keys.py [--images 100] [--pace 0.25]
 
-Accepts that many images by Enter, one every `pace` seconds, and prints how long it took from each key until the
-next picture was decoded and handed to the screen. Exits with 1 where the middle one took 100 ms or more, or
-where not every image was accepted.
+Accepts that many images by Enter, one every `pace` seconds, and prints how long it took from each key until
+the next picture was decoded and handed to the screen. Exits with 1 where the middle one took 100 ms or more,
+or where not every image was accepted.
 """
 
 import argparse
