@@ -24,7 +24,7 @@ from gallery.decoding import BadPicture
 from gallery.models import Image, Project
 from gallery.rest import CappedJSONParser, CursorPages
 from gallery.serializers import IdField
-from labeling import best_match, exports, figures, label_sets, review, runs
+from labeling import batches, best_match, exports, figures, label_sets, review, runs, votes
 from labeling.filters import ImageFilter
 from labeling.label_sets import LabelSpec
 from labeling.models import LabelSet, ScoringRun
@@ -90,6 +90,8 @@ class LabelSets(ListAPIView):
         label_set = label_sets.create(
             project, request.user, asked["name"], _specs(asked), asked.get("templates")
         )
+        if "votes" in asked:
+            batches.ask_votes(label_set, request.user, asked["votes"])
         return Response(_answer(label_set), status=201)
 
 
@@ -109,6 +111,8 @@ class LabelSetDetail(GenericAPIView):
         asked = checked(LabelSetSerializer(label_set, data=request.data, partial=True))
         specs = _specs(asked, label_set)
         label_sets.change(label_set, request.user, asked.get("name"), specs, asked.get("templates"))
+        if "votes" in asked:
+            batches.ask_votes(label_set, request.user, asked["votes"])
         return Response(_answer(label_set))
 
     @extend_schema(responses={204: None})
@@ -224,9 +228,11 @@ class Reviews(GenericAPIView):
         """
         label_set = access.fetch(LabelSet.objects, request.user, "review", pk=pk)
         serializer = ReviewsSerializer(data=request.data)
-        checked(serializer)
+        settles = checked(serializer)["settles"]
+        if settles:
+            access.fetch(LabelSet.objects, request.user, "settle disputes", pk=pk)
         try:
-            batch = review.decide(label_set, request.user, serializer.decisions())
+            batch = review.decide(label_set, request.user, serializer.decisions(), settles)
         except review.Stale as stale:
             raise Conflict(stale.sentences) from stale
         decided = label_set.reviews.filter(batch=batch)
@@ -266,7 +272,8 @@ class Export(GenericAPIView):
     def get(self, request: Request, pk: int) -> StreamingHttpResponse:
         """The settled images as a file, streamed."""
         label_set = access.fetch(LabelSet.objects.select_related("project"), request.user, "export", pk=pk)
-        return exports.download(label_set, request.query_params)
+        reviews = votes.visible(label_set, request.user, label_set.role, label_set.reviews.all())
+        return exports.download(label_set, request.query_params, reviews)
 
 
 class PictureJSONParser(CappedJSONParser):

@@ -52,7 +52,7 @@ Row = dict[str, Any]
 
 
 class Format(NamedTuple):
-    write: Callable[[LabelSet, Iterable[Row], bool], Iterator[str]]
+    write: Callable[[LabelSet, Iterable[Row], bool, QuerySet[Review] | None], Iterator[str]]
     content_type: str
 
 
@@ -62,12 +62,18 @@ def chosen(images: QuerySet[Image], suggested: bool) -> QuerySet[Image]:
     return images.filter(status__in=statuses).order_by("pk")
 
 
-def write(label_set: LabelSet, images: QuerySet[Image], format: str, raw: bool = False) -> Iterator[str]:
+def write(
+    label_set: LabelSet,
+    images: QuerySet[Image],
+    format: str,
+    raw: bool = False,
+    reviews: QuerySet[Review] | None = None,
+) -> Iterator[str]:
     """The text of an export in parts. `images`: of `label_set.images()`; `raw`: cells as they are.
 
-    Raises KeyError for an unknown format.
+    `reviews`: those that may be told, or all of the label set's. Raises KeyError for an unknown format.
     """
-    return FORMATS[format].write(label_set, rows(label_set, images), raw)
+    return FORMATS[format].write(label_set, rows(label_set, images), raw, reviews)
 
 
 def rows(label_set: LabelSet, images: QuerySet[Image]) -> Iterator[Row]:
@@ -109,7 +115,9 @@ def _rounded(figure: float | None) -> float | None:
     return None if figure is None else round(figure, 6)
 
 
-def write_csv(label_set: LabelSet, table: Iterable[Row], raw: bool) -> Iterator[str]:
+def write_csv(
+    label_set: LabelSet, table: Iterable[Row], raw: bool, reviews: QuerySet[Review] | None = None
+) -> Iterator[str]:
     line = io.StringIO()
     writer = csv.writer(line)
     for cells in _cells(table):
@@ -129,14 +137,16 @@ def _safe(cell: Any) -> Any:
     return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
 
 
-def write_jsonl(label_set: LabelSet, table: Iterable[Row], raw: bool) -> Iterator[str]:
+def write_jsonl(
+    label_set: LabelSet, table: Iterable[Row], raw: bool, reviews: QuerySet[Review] | None = None
+) -> Iterator[str]:
     """As CSV, and of each image `scores` (similarity to each label) and `reviews`."""
-    table = iter(table)
+    table, told = iter(table), label_set.reviews.all() if reviews is None else reviews
     while some := list(islice(table, ROWS_AT_ONCE)):
         ids = [row["id"] for row in some]
-        scores, reviews = similarities(label_set, ids), _reviews(label_set, ids)
+        scores, by_image = similarities(label_set, ids), _reviews(told, ids)
         for row in some:
-            more = {"scores": scores.get(row["id"], {}), "reviews": reviews[row["id"]]}
+            more = {"scores": scores.get(row["id"], {}), "reviews": by_image[row["id"]]}
             yield json.dumps(row | more, ensure_ascii=False) + "\n"
 
 
@@ -158,10 +168,9 @@ def similarities(label_set: LabelSet, image_ids: list[int]) -> dict[int, dict[st
     return found
 
 
-def _reviews(label_set: LabelSet, image_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
+def _reviews(reviews: QuerySet[Review], image_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
     found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    reviews = Review.objects.filter(label_set=label_set, image__in=image_ids).order_by("id")
-    for review in reviews.select_related("user"):
+    for review in reviews.filter(image__in=image_ids).select_related("user").order_by("id"):
         found[review.image_id].append(
             {
                 "user": review.user.username if review.user else None,
@@ -179,11 +188,17 @@ FORMATS = {
 }
 
 
-def archive(label_set: LabelSet, images: QuerySet[Image], format: str, raw: bool = False) -> Iterator[bytes]:
+def archive(
+    label_set: LabelSet,
+    images: QuerySet[Image],
+    format: str,
+    raw: bool = False,
+    reviews: QuerySet[Review] | None = None,
+) -> Iterator[bytes]:
     """A ZIP of the export and its pictures, stored as they are. `file_name` names the file inside it."""
     stream = zipstream.ZipStream()
     names: dict[int, str] = {}
-    text = FORMATS[format].write(label_set, _with_unique_names(rows(label_set, images), names), raw)
+    text = FORMATS[format].write(label_set, _with_unique_names(rows(label_set, images), names), raw, reviews)
     with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as labels:
         labels.writelines(part.encode() for part in text)
         labels.flush()
@@ -232,8 +247,10 @@ class Download(forms.Form):
     raw = forms.BooleanField(required=False, widget=forms.TextInput)
 
 
-def download(label_set: LabelSet, params: QueryDict) -> StreamingHttpResponse:
+def download(label_set: LabelSet, params: QueryDict, reviews: QuerySet[Review]) -> StreamingHttpResponse:
     """An export as a file, for pages and API alike. Raises ValidationError for what `params` may not say.
+
+    `reviews`: those of the label set that the person may see, of which JSONL tells.
 
     They are `format=csv|jsonl`, `images=1` for a ZIP with the pictures, `include=suggested`, `raw=1`, and
     ImageFilter's.
@@ -246,9 +263,9 @@ def download(label_set: LabelSet, params: QueryDict) -> StreamingHttpResponse:
     images = chosen(filters.qs, suggested=bool(asked["include"]))
     file_name = f"{label_set.project.slug}-{slugify(label_set.name) or label_set.pk}"
     if asked["images"]:
-        parts = archive(label_set, images, name, asked["raw"])
+        parts = archive(label_set, images, name, asked["raw"], reviews)
         return _attachment(parts, "application/zip", f"{file_name}.zip")
-    lines = write(label_set, images, name, asked["raw"])
+    lines = write(label_set, images, name, asked["raw"], reviews)
     return _attachment(_blocks(lines), FORMATS[name].content_type, f"{file_name}.{name}")
 
 

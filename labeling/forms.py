@@ -55,6 +55,16 @@ class LabelSetForm(forms.Form):
             attrs={"rows": 3, "spellcheck": "false", "placeholder": default_templates()[0]}
         ),
     )
+    votes = forms.IntegerField(
+        required=False,
+        min_value=1,
+        max_value=9,
+        initial=1,
+        help_text="How many people's answers settle an image. With two or more, no one sees the others' till "
+        "it is settled; where they differ, a reviewer settles it. A change takes effect at once: what was "
+        "answered so far is settled anew.",
+        widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
+    )
     # Shown only where a label that images were given would get another name.
     rename = forms.BooleanField(required=False, label="Yes, rename", widget=forms.HiddenInput)
 
@@ -67,6 +77,7 @@ class LabelSetForm(forms.Form):
                 "name": label_set.name,
                 "labels": "\n".join(to_line(label) for label in label_set.labels.all()),
                 "templates": "\n".join(label_set.templates),
+                "votes": label_set.votes,
             }
 
     def clean_labels(self) -> list[LabelSpec]:
@@ -160,6 +171,8 @@ class DecisionForm(forms.Form):
     )
     # Of one image: the version of its answer that was shown.
     seen = forms.CharField(required=False, max_length=40)
+    # A reviewer's word, which stands over people's votes.
+    settles = forms.BooleanField(required=False)
     # The page that sent it, which says what is drawn again.
     page = forms.ChoiceField(choices=[("gallery", ""), ("review", ""), ("image", "")], required=False)
 

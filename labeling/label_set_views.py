@@ -12,9 +12,9 @@ from django.views.decorators.http import require_http_methods, require_POST
 from gallery.access import allowed, fetch
 from gallery.answers import asked_back
 from gallery.models import Project
-from labeling import clip, label_sets
+from labeling import batches, clip, label_sets
 from labeling.forms import LabelSetForm
-from labeling.models import LabelSet
+from labeling.models import Batch, LabelSet
 
 
 @login_required
@@ -28,6 +28,8 @@ def label_set_new(request: HttpRequest, slug: str) -> HttpResponse:
             label_set = label_sets.create(
                 project, request.user, chosen["name"], chosen["labels"], chosen["templates"]
             )
+            if chosen["votes"]:
+                batches.ask_votes(label_set, request.user, chosen["votes"])
             return redirect(label_set)
         except ValidationError as error:
             form.add_refusal(error)
@@ -46,7 +48,8 @@ def label_set_edit(request: HttpRequest, pk: int) -> HttpResponse:
         chosen = form.cleaned_data
         try:
             label_sets.change(label_set, request.user, chosen["name"], chosen["labels"], chosen["templates"])
-            messages.success(request, f"“{label_set.name}” is saved.")
+            asking = batches.ask_votes(label_set, request.user, chosen["votes"]) if chosen["votes"] else None
+            messages.success(request, f"“{label_set.name}” is saved.{_settled_anew(asking)}")
             return redirect(label_set)
         except ValidationError as error:
             form.add_refusal(error)
@@ -57,6 +60,17 @@ def label_set_edit(request: HttpRequest, pk: int) -> HttpResponse:
 
 def _saves(request: HttpRequest) -> bool:
     return request.method == "POST" and "preview" not in request.POST
+
+
+def _settled_anew(batch: Batch | None) -> str:
+    """What a change of the votes that are asked for does, in words."""
+    if batch is None:
+        return ""
+    asked = "One vote settles" if batch.votes == 1 else f"{batch.votes} votes settle"
+    images = "1 image" if batch.total == 1 else f"{batch.total:,} images"
+    where = " in the background" if batch.state == Batch.State.RUNNING else ""
+    more = f" The answers to {images} are settled anew{where}." if batch.total else ""
+    return f" {asked} an image from now on.{more}"
 
 
 def _form_page(

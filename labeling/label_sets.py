@@ -9,7 +9,7 @@ from django.db import transaction
 
 from gallery.access import User, allowed
 from gallery.models import Project
-from labeling import runs
+from labeling import runs, votes
 from labeling.models import Label, LabelSet, default_templates
 
 MOST_LABELS, MOST_PROMPTS = 1000, 10_000
@@ -60,7 +60,8 @@ def change(
         label_set.name = name
     if templates is not None:
         label_set.templates = _templates(templates)
-    label_set.save()
+    # Not the votes, of which the object at hand may be older.
+    label_set.save(update_fields=["name", "templates"])
     if labels is not None:
         _write_labels(label_set, labels)
     _check_prompts(label_set)
@@ -158,6 +159,14 @@ def _remove(labels: Sequence[Label]) -> None:
             raise ValidationError(
                 {
                     "labels": f"“{label.name}” was given to {images}. Give them another label first, "
+                    "or rename it."
+                }
+            )
+        if label.label_set.votes > 1 and (voted := votes.waiting_for(label)):
+            images = "1 image" if voted == 1 else f"{voted:,} images"
+            raise ValidationError(
+                {
+                    "labels": f"“{label.name}” is voted for on {images} not settled yet. Settle them first, "
                     "or rename it."
                 }
             )

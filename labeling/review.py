@@ -13,6 +13,7 @@ from gallery.access import User, allowed
 from gallery.models import Image
 from labeling import leases, votes
 from labeling.models import Annotation, Batch, BatchPart, LabelSet, Match, Review
+from labeling.votes import DECIDES
 
 Verdict, Kind, State = Review.Verdict, Batch.Kind, Batch.State
 # Rows of one statement: SQLite holds its write lock no longer than that takes.
@@ -372,10 +373,6 @@ def next_redo(label_set: LabelSet, user: User) -> uuid.UUID | None:
     decided = own.filter(kind=Kind.DECIDE, at__gt=OuterRef("at"))
     undone = own.filter(~Exists(decided), kind=Kind.UNDO, reversed_by=None).first()
     return undone.pk if undone else None
-
-
-# A skip decides nothing, and neither does a label that was deleted since.
-DECIDES = Q(verdict=Verdict.NONE) | Q(label__isnull=False, verdict__in=[Verdict.ACCEPTED, Verdict.CORRECTED])
 
 
 def effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[Review]]:

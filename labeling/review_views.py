@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST, require_safe
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
 from gallery.models import Image
-from labeling import figures, leases, queue, review
+from labeling import ballots, figures, leases, queue, review
 from labeling.board import starter_note, with_labels
 from labeling.filters import Selection
 from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm, is_id
@@ -118,14 +118,21 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
     # Told before the decision: then the image is in the list no more.
     following = queue.following(_queue(request, label_set), ids[0]) if page == "review" else None
+    settles = form.cleaned_data["settles"]
+    if settles:
+        fetch(LabelSet.objects, request.user, "settle disputes", pk=pk)
     try:
-        review.decide(label_set, request.user, form.decisions())
+        review.decide(label_set, request.user, form.decisions(), settles)
     except ValidationError as error:
         return refused(request, error.messages)
     except Stale as stale:
         return _stale(request, stale)
     images = _decided(label_set, ids)
-    words = f"{_named(images)}: {_said(images, form.cleaned_data['verdict'])}"
+    if label_set.votes > 1 and form.cleaned_data["verdict"] != Verdict.SKIPPED and not settles:
+        said = ballots.told(label_set, request.user, label_set.role, images)
+    else:
+        said = _said(images, form.cleaned_data["verdict"])
+    words = f"{_named(images)}: {said}"
     return _answer(request, label_set, page, images, words, following, True)
 
 

@@ -60,12 +60,18 @@ class LabelSetSerializer(serializers.ModelSerializer):
     labels = LabelSerializer(
         many=True, max_length=MOST_LABELS, help_text="All of them, in order: one that is left out is removed."
     )
+    votes = serializers.IntegerField(
+        min_value=1,
+        max_value=9,
+        required=False,
+        help_text="How many people's answers settle an image. A change settles anew what was answered.",
+    )
     run = serializers.SerializerMethodField(help_text="The newest.")
     model = serializers.SerializerMethodField(help_text="What the newest run was made with.")
 
     class Meta:
         model = LabelSet
-        fields = ["id", "project", "name", "templates", "labels", "run", "model", "created_at"]
+        fields = ["id", "project", "name", "templates", "labels", "votes", "run", "model", "created_at"]
         read_only_fields = ["created_at"]
         extra_kwargs = {"name": {"required": True}}
 
@@ -185,6 +191,9 @@ class DecisionSerializer(serializers.Serializer):
 
 class ReviewsSerializer(serializers.Serializer):
     reviews = DecisionSerializer(many=True, allow_empty=False, max_length=MOST_REVIEWS)
+    settles = serializers.BooleanField(
+        default=False, help_text="A reviewer's word, which stands over people's votes."
+    )
 
     def decisions(self) -> list[review.Decision]:
         return [

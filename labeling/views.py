@@ -12,7 +12,7 @@ from django.views.decorators.http import require_safe
 
 from gallery.access import allowed, fetch
 from gallery.models import Image, Project
-from labeling import board, exports, figures
+from labeling import ballots, board, exports, figures, votes
 from labeling.board import chosen_label_set, with_labels
 from labeling.filters import ORDERINGS, Selection
 from labeling.forms import LabelSetForm
@@ -91,9 +91,8 @@ def image(request: HttpRequest, pk: int) -> HttpResponse:
 def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[str, Any]:
     """What CLIP and people say of one image, and its place in the gallery as it was filtered."""
     seen = label_set.images().select_related("project", "uploaded_by").get(pk=found.pk)
-    reviews = Review.objects.filter(label_set=label_set, image=found).select_related(
-        "user", "undone_by__user"
-    )
+    reviews = votes.visible(label_set, request.user, found.role, label_set.reviews.filter(image=found))
+    reviews = reviews.select_related("user", "undone_by__user")
     selection = Selection(label_set, request.GET)
     place = selection.place(seen)
     run = label_set.runs.defer("label_vectors").filter(matches__image=found).first()
@@ -110,6 +109,7 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
         "can_undo": next_undo(label_set, request.user) is not None,
         "can_redo": next_redo(label_set, request.user) is not None,
         "history": reviews.exclude(verdict=Review.Verdict.UNDONE).order_by("-id"),
+        "ballot": ballots.of_image(label_set, request.user, found.role, seen),
     }
 
 
@@ -118,6 +118,7 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
 def export(request: HttpRequest, pk: int) -> HttpResponseBase:
     label_set = fetch(LabelSet.objects.select_related("project"), request.user, "export", pk=pk)
     try:
-        return exports.download(label_set, request.GET)
+        reviews = votes.visible(label_set, request.user, label_set.role, label_set.reviews.all())
+        return exports.download(label_set, request.GET, reviews)
     except ValidationError as error:
         return HttpResponseBadRequest(" ".join(error.messages), content_type="text/plain; charset=utf-8")

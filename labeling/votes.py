@@ -1,12 +1,17 @@
-"""What people's answers to one image come to: one settles it, or several that agree."""
+"""What people's answers to one image come to: one settles it, or several that agree. And who sees which."""
 
 from collections.abc import Hashable, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
-from labeling.models import Annotation, LabelSet, Review
+from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
-Status = Annotation.Status
+from gallery.access import User, allowed
+from labeling.models import Annotation, Label, LabelSet, Review
+
+Status, Verdict = Annotation.Status, Review.Verdict
+# A skip decides nothing, and neither does a label that was deleted since.
+DECIDES = Q(verdict=Verdict.NONE) | Q(label__isnull=False, verdict__in=[Verdict.ACCEPTED, Verdict.CORRECTED])
 
 
 class Answer(NamedTuple):
@@ -56,3 +61,32 @@ def settled(reviews: Sequence[Review], asked: int) -> Answer | None:
 
 def _said(review: Review) -> Answer:
     return Answer(review.verdict, review.label_id, review.user_id, review.at)
+
+
+def visible(label_set: LabelSet, user: User, role: str, reviews: QuerySet[Review]) -> QuerySet[Review]:
+    """Those of the label set's `reviews` that this person may see: votes are blind until they are given.
+
+    Where several votes are asked for, all may see how a settled image came to its answer. Of a disputed one
+    those see the votes who settle disputes or have voted on it, and of any other everybody sees their own.
+    """
+    if label_set.votes == 1:
+        return reviews
+    settled = label_set.annotations.filter(image=OuterRef("image"))
+    shown = Exists(settled.exclude(status=Status.DISPUTED))
+    if "settle disputes" in allowed(role):
+        shown = Exists(settled)
+    else:
+        own = label_set.reviews.filter(DECIDES, image=OuterRef("image"), user=user, undone_by=None)
+        shown |= Exists(settled) & Exists(own)
+    # What somebody took back of one's own is about that alone.
+    return reviews.filter(Q(user=user) | Q(undoes__user=user) | shown)
+
+
+def waiting_for(label: Label) -> int:
+    """On how many images that aren't settled a person's vote is this label."""
+    standing = label.label_set.reviews.filter(DECIDES, undone_by=None)
+    later = standing.filter(image=OuterRef("image"), user=OuterRef("user"), pk__gt=OuterRef("pk"))
+    settled = Annotation.objects.filter(label_set=label.label_set_id, image=OuterRef("image"))
+    open_ones = ~Exists(settled.exclude(status=Status.DISPUTED))
+    votes = standing.filter(~Exists(later), open_ones, label=label)
+    return votes.aggregate(n=Count("image", distinct=True))["n"]

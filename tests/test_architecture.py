@@ -106,6 +106,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["queue"],
         ["batches"],
         ["exports", "best_match", "figures", "review", "label_sets", "assignments"],
+        ["ballots", "agreement"],
         ["votes", "leases"],
         ["filters", "ordering", "keys"],
         ["work"],
