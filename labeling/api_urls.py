@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling import api, queue_api, review_api
+from labeling import api, queue_api, review_api, vote_api
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
@@ -12,6 +12,8 @@ urlpatterns = [
     path("label-sets/<int:pk>/reviews/undo/", api.Undo.as_view(), name="api-undo"),
     path("label-sets/<int:pk>/reviews/redo/", review_api.Redo.as_view(), name="api-redo"),
     path("label-sets/<int:pk>/reviews/clear/", review_api.Clear.as_view(), name="api-clear"),
+    path("label-sets/<int:pk>/disputes/", vote_api.Disputes.as_view(), name="api-disputes"),
+    path("label-sets/<int:pk>/agreement/", vote_api.AgreementFigures.as_view(), name="api-agreement"),
     path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
     path("runs/<int:pk>/", api.Run.as_view(), name="api-run"),
     path("runs/<int:pk>/cancel/", api.RunCancel.as_view(), name="api-run-cancel"),

@@ -1,6 +1,15 @@
 from django.urls import path
 
-from labeling import key_views, label_set_views, look_views, new_project, review_views, run_views, views
+from labeling import (
+    key_views,
+    label_set_views,
+    look_views,
+    new_project,
+    review_views,
+    run_views,
+    views,
+    vote_views,
+)
 
 urlpatterns = [
     # Before the gallery, whose slug would take "new".
@@ -17,6 +26,10 @@ urlpatterns = [
     path("label-sets/<int:pk>/reviews/undo/", review_views.undo, name="undo"),
     path("label-sets/<int:pk>/reviews/redo/", review_views.redo, name="redo"),
     path("label-sets/<int:pk>/reviews/clear/", review_views.clear, name="clear"),
+    path("label-sets/<int:pk>/disputes/", vote_views.disputes, name="disputes"),
+    path("label-sets/<int:pk>/disputes/settle/", vote_views.settle, name="settle"),
+    path("label-sets/<int:pk>/disputes/undo/", vote_views.settle_undo, name="settle_undo"),
+    path("label-sets/<int:pk>/agreement/", vote_views.agreement_page, name="agreement"),
     path("label-sets/<int:pk>/export/", views.export, name="export"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
