@@ -60,9 +60,9 @@ class LabelSetForm(forms.Form):
         min_value=1,
         max_value=9,
         initial=1,
-        help_text="How many people's answers settle an image. With two or more, no one sees the others' till "
-        "it is settled; where they differ, a reviewer settles it. A change takes effect at once: what was "
-        "answered so far is settled anew.",
+        help_text="How many people's answers settle an image. Two or more are blind: nobody sees another's "
+        "until the image is settled. Where they differ, a reviewer settles it. A change takes effect at "
+        "once: what was answered so far is settled anew.",
         widget=forms.NumberInput(attrs={"inputmode": "numeric"}),
     )
     # Shown only where a label that images were given would get another name.

@@ -14,7 +14,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from gallery import invitations, projects, uploads
 from gallery.models import ApiToken, Invitation
-from labeling import label_sets
+from labeling import batches, label_sets
 from labeling.label_sets import LabelSpec
 from labeling.review import Decision, decide
 from labeling.starter import drawing
@@ -32,8 +32,12 @@ uploads.add_images(project, olga, files())
 names = ["red circle", "blue square", "x" * 200, *(f"label number {n}" for n in range(20))]
 label_set = label_sets.create(project, olga, "Labels", [LabelSpec(name) for name in names])
 images = list(project.images.all())
-decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)])
-decide(label_set, olga, [Decision(images[1].pk, "none")])
+decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)], settles=True)
+decide(label_set, olga, [Decision(images[1].pk, "none")], settles=True)
+batches.ask_votes(label_set, olga, 2)
+for name, label in (("vera", label_set.labels.all()[2]), ("sven", label_set.labels.all()[4])):
+    given = [Decision(image.pk, "corrected", label.pk) for image in images[2:4]]
+    decide(label_set, User.objects.get(username=name), given)
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -58,8 +62,6 @@ PATHS = [
     "/projects/pages/label-sets/new/",
     "/label-sets/{label_set}/edit/",
     "/label-sets/{label_set}/review/",
-    "/label-sets/{disputed}/disputes/",
-    "/label-sets/{disputed}/agreement/",
     "/label-sets/{label_set}/disputes/",
     "/label-sets/{label_set}/agreement/",
     "/images/{image}/",
