@@ -31,6 +31,7 @@ from gallery.serializers import (
     InviteSerializer,
     JoinedSerializer,
     MemberSerializer,
+    ProjectDetailSerializer,
     ProjectSerializer,
     RoleSerializer,
     TokenRequestSerializer,
@@ -85,28 +86,28 @@ class Projects(ListAPIView):
     def get_queryset(self) -> QuerySet[Project]:
         return Project.objects.for_user(self.request.user)
 
-    @extend_schema(responses={201: ProjectSerializer})
+    @extend_schema(responses={201: ProjectDetailSerializer})
     def post(self, request: Request) -> Response:
         """Make a project; you own it."""
         project = projects.create(request.user, **checked(ProjectSerializer(data=request.data)))
         project.role = access.Role.OWNER
-        return Response(ProjectSerializer(project).data, status=201)
+        return Response(ProjectDetailSerializer(project).data, status=201)
 
 
 class ProjectDetail(GenericAPIView):
-    serializer_class = ProjectSerializer
+    serializer_class = ProjectDetailSerializer
 
     def get(self, request: Request, slug: str) -> Response:
-        """One project, and your role in it."""
+        """One project with its guidelines, and your role in it."""
         project = access.fetch(Project.objects, request.user, "view", slug=slug)
-        return Response(ProjectSerializer(project).data)
+        return Response(ProjectDetailSerializer(project).data)
 
     def patch(self, request: Request, slug: str) -> Response:
-        """Change its name or description."""
+        """Change its name, description or guidelines."""
         project = access.fetch(Project.objects, request.user, "edit project", slug=slug)
-        serializer = ProjectSerializer(project, data=request.data, partial=True)
-        asked = {"name": project.name, "description": project.description} | checked(serializer)
-        return Response(ProjectSerializer(projects.change(project, **asked)).data)
+        asked = checked(ProjectDetailSerializer(project, data=request.data, partial=True))
+        stored = {name: getattr(project, name) for name in ("name", "description", "guidelines")}
+        return Response(ProjectDetailSerializer(projects.change(project, **stored | asked)).data)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request, slug: str) -> Response:

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gallery import api
+from gallery import api, talk_api
 
 urlpatterns = [
     path("token/", api.Token.as_view(), name="api-token"),
@@ -17,4 +17,7 @@ urlpatterns = [
     path("images/<int:pk>/", api.ImageDetail.as_view(), name="api-image"),
     path("images/<int:pk>/file/", api.ImageFile.as_view(), name="api-image-file"),
     path("images/<int:pk>/thumbnail/", api.ImageFile.as_view(field="thumbnail"), name="api-image-thumbnail"),
+    path("images/<int:pk>/comments/", talk_api.ImageComments.as_view(), name="api-image-comments"),
+    path("comments/", talk_api.Comments.as_view(), name="api-comments"),
+    path("comments/<int:pk>/", talk_api.CommentDetail.as_view(), name="api-comment"),
 ]

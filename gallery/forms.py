@@ -41,11 +41,24 @@ def upload_limits() -> dict[str, int]:
     return {"bytes": settings.UPLOAD_MAX_BYTES, "files": settings.DATA_UPLOAD_MAX_NUMBER_FILES}
 
 
+class TextField(forms.CharField):
+    """Several lines, each end of which counts for one character, as the browser counts it."""
+
+    widget = forms.Textarea
+
+    def to_python(self, value: Any) -> str:
+        return super().to_python(value).replace("\r\n", "\n")
+
+
 class ProjectForm(forms.ModelForm):
     class Meta:
         model = Project
-        fields = ["name", "description"]
-        widgets = {"description": forms.Textarea(attrs={"rows": 4})}
+        fields = ["name", "description", "guidelines"]
+        field_classes = {"guidelines": TextField}
+        widgets = {
+            "description": forms.Textarea(attrs={"rows": 4}),
+            "guidelines": forms.Textarea(attrs={"rows": 12, "class": "mono"}),
+        }
 
 
 class DeleteProjectForm(forms.Form):

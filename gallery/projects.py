@@ -7,10 +7,10 @@ from gallery.models import Membership, Project, free_slug
 
 
 @transaction.atomic
-def change(project: Project, name: str, description: str) -> Project:
+def change(project: Project, name: str, description: str, guidelines: str) -> Project:
     """Raises ValidationError, and Project.DoesNotExist where it is deleted by now."""
     Project.objects.select_for_update().get(pk=project.pk)
-    project.name, project.description = name.strip(), description
+    project.name, project.description, project.guidelines = name.strip(), description, guidelines
     project.full_clean()
     project.save()
     return project

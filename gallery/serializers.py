@@ -35,6 +35,11 @@ class ProjectSerializer(serializers.ModelSerializer):
         read_only_fields = ["slug", "created_at"]
 
 
+class ProjectDetailSerializer(ProjectSerializer):
+    class Meta(ProjectSerializer.Meta):
+        fields = [*ProjectSerializer.Meta.fields, "guidelines"]
+
+
 class MemberSerializer(serializers.ModelSerializer):
     username = serializers.CharField(source="user.username", max_length=150)
 

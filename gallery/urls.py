@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gallery import views
+from gallery import talk_views, views
 
 urlpatterns = [
     path("", views.projects, name="projects"),
@@ -18,6 +18,11 @@ urlpatterns = [
     path("images/<int:pk>/thumbnail/", views.image_thumbnail, name="image_thumbnail"),
     path("images/<int:pk>/preview/", views.image_preview, name="image_preview"),
     path("images/<int:pk>/delete/", views.image_delete, name="image_delete"),
+    path("images/<int:pk>/comments/", talk_views.comments, name="comments"),
+    path("comments/<int:pk>/delete/", talk_views.comment_delete, name="comment_delete"),
+    path("comments/<int:pk>/resolve/", talk_views.comment_resolve, name="comment_resolve"),
+    path("projects/<slug:slug>/guidelines/", talk_views.guidelines, name="guidelines"),
+    path("account/mentions/", talk_views.mentions, name="mentions"),
     path("account/tokens/", views.tokens, name="tokens"),
     path("account/tokens/revoke/", views.token_revoke, name="token_revoke"),
 ]

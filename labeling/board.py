@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from django.db.models import QuerySet
 
+from gallery import comments
 from gallery.models import Image, Project, Upload
 from labeling import beat, clip, runs
 from labeling.models import STATUSES, LabelSet, ScoringRun
@@ -111,9 +112,10 @@ def _fitness(run: ScoringRun | None) -> tuple[bool, str]:
 
 
 def with_labels(images: QuerySet[Image] | list[Image], label_set: LabelSet) -> list[Image]:
-    """Images of `label_set.images()`, each with the name of its status and the labels that it names by id."""
+    """Images of `label_set.images()`, each with the name of its status, the labels that it names by id, and
+    how many comments on it are open."""
     labels = {label.pk: label for label in label_set.labels.all()}
-    images = list(images)
+    images = comments.with_counts(images)
     for image in images:
         image.status_name = dict(STATUSES)[image.status]
         image.seen = image.decided_at.isoformat() if image.decided_at else ""

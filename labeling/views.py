@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_safe
 
+from gallery import comments
 from gallery.access import allowed, fetch
 from gallery.models import Image, Project
 from labeling import ballots, board, exports, figures, votes
@@ -66,7 +67,8 @@ def _unlabelled(request: HttpRequest, context: dict[str, Any]) -> HttpResponse:
     images = context["project"].images.all()
     page = _page(request, images, images.count())
     numbers = page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1)
-    more = {"page": page, "page_numbers": numbers, "images": page.object_list, "form": LabelSetForm()}
+    shown = comments.with_counts(page.object_list)
+    more = {"page": page, "page_numbers": numbers, "images": shown, "form": LabelSetForm()}
     return render(request, "labeling/unlabelled.html", context | more)
 
 
@@ -82,6 +84,7 @@ def image(request: HttpRequest, pk: int) -> HttpResponse:
         "label_set": label_set,
         "may": allowed(found.role),
         "next": request.get_full_path(),
+        "thread": comments.thread(found),
     }
     if label_set:
         context |= _opinions(request, label_set, found)

@@ -18,6 +18,7 @@ ICONS=(
   search list-filter sparkles
   download copy trash-2 plus refresh-cw play clock history
   settings user-plus log-out key-round shield keyboard book-open
+  message-square at-sign
   sun moon info triangle-alert
 )
 

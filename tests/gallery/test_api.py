@@ -600,7 +600,7 @@ def test_a_project_that_is_deleted_does_not_come_back(owner: User, project: Proj
     stale = Project.objects.get()
     uploads.delete_project(project)
     with pytest.raises(Project.DoesNotExist):
-        projects.change(stale, "Back again", "")
+        projects.change(stale, "Back again", "", "")
     assert not Project.objects.exists()
 
 
