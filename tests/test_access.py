@@ -20,9 +20,9 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from gallery import invitations, uploads
+from gallery import comments, invitations, uploads
 from gallery.access import ACTIONS, Role, allowed
-from gallery.models import ApiToken, Image, Invitation, Membership, Project, Upload
+from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
 from labeling import review
 from labeling.models import LabelSet
 from labeling.review import Decision, Verdict
@@ -67,6 +67,7 @@ class House(NamedTuple):
     label_set: LabelSet
     image: Image
     invitation: Invitation
+    comment: Comment
 
 
 @pytest.fixture
@@ -81,7 +82,8 @@ def house(
     people = {"anonymous": None, "stranger": stranger, **members, "owner": owner, "superuser": root}
     image = scored.images().first()
     invitation = invitations.invite(project, owner, Role.VIEWER)
-    return House(people, guest, project, scored, image, invitation)
+    comment = comments.add(image, guest, "Is this a fox?")
+    return House(people, guest, project, scored, image, invitation, comment)
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +102,7 @@ def part(house: House, path: str, name: str) -> object:
         "runs": house.label_set.runs.first().pk,
         "uploads": house.project.uploads.first().pk,
         "members": house.project.memberships.get(user=house.guest).pk,
+        "comments": house.comment.pk,
         "invitations": house.invitation.pk if name == "pk" else invitations.token_of(house.invitation),
     }[before]
 
@@ -127,6 +130,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
+        ("images/<int:pk>/comments/", "post"): {"text": "A fox."},
         ("accounts/login/", "post"): {"login": "olga", "password": "olga-secret-1"},
         ("accounts/password/reset/", "post"): {"email": "nobody@example.org"},
         ("api/v1/token/", "post"): log_in,
@@ -137,6 +141,8 @@ def body(house: House, path: str, method: str) -> dict:
         ("api/v1/projects/<slug:slug>/invitations/", "post"): {"role": "viewer"},
         ("api/v1/invitations/accept/", "post"): {"token": invitations.token_of(house.invitation)},
         ("api/v1/projects/<slug:slug>/images/", "post"): files,
+        ("api/v1/images/<int:pk>/comments/", "post"): {"text": "A fox."},
+        ("api/v1/comments/<int:pk>/", "patch"): {"resolved": True},
         ("api/v1/projects/<slug:slug>/label-sets/", "post"): {"name": "More", "labels": specs},
         ("api/v1/label-sets/<int:pk>/", "patch"): {"name": "Other"},
         ("api/v1/label-sets/<int:pk>/reviews/", "post"): {
@@ -172,6 +178,10 @@ def upload_of(house: House, user: User) -> Upload:
     return Upload.objects.create(project=house.project, uploaded_by=user)
 
 
+def comment_of(house: House, user: User) -> Comment:
+    return Comment.objects.create(image=house.image, user=user, text="Mine")
+
+
 # Whose thing a request is about, where that makes a difference: what its path and its body then say.
 WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     "members/<int:pk>/": lambda house, user: (
@@ -193,6 +203,8 @@ WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     "uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/projects/<slug:slug>/images/": lambda house, user: ({}, {"upload": upload_of(house, user).pk}),
+    "comments/<int:pk>/delete/": lambda house, user: ({"pk": comment_of(house, user).pk}, {}),
+    "api/v1/comments/<int:pk>/": lambda house, user: ({"pk": comment_of(house, user).pk}, {}),
     "account/tokens/revoke/": lambda house, user: (
         {},
         {"token_key": ApiToken.objects.create(user)[0].token_key},

@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
-from gallery.models import Image, Membership, Project, Upload, UploadEntry
+from gallery.models import Comment, Image, Membership, Project, Upload, UploadEntry
 from labeling.models import LabelSet
 from tests.conftest import picture
 from tests.labeling import rows
@@ -61,6 +61,7 @@ KNOWN = [
     *("cursor=uploaded_by__password", "cursor=WzAsMV0%3D", "page_size=uploaded_by__password"),
     *("page_size=-1", "page_size=0", "page_size=100000000", "page=user__password", "page=-1"),
     *("label=uploaded_by__password", "status=uploaded_by__password", "label_set=uploaded_by__password"),
+    *("mentions=user__password", "mentions=1", "resolved=user__password"),
     *("outcome=upload__uploaded_by__password", "image=uploaded_by__password"),
 ]
 
@@ -82,11 +83,14 @@ def addresses(
         rows.match(rows.label_set(each, "cat", "dog"), images)
         upload = Upload.objects.create(project=each, uploaded_by=owner)
         UploadEntry.objects.create(upload=upload, position=0, name="x", outcome="added", image=images[0])
+        comment = Comment.objects.create(image=images[0], user=owner, text=f"In {each.slug}")
+        comment.mentions.add(owner)
     return {
         "projects": project.slug,
         "members": member("viewer").memberships.get().pk,
         "uploads": project.uploads.first().pk,
         "images": image.pk,
+        "comments": Comment.objects.get(image__project=project).pk,
         "label-sets": LabelSet.objects.get(project=project).pk,
         "runs": project.runs.get().pk,
     }

@@ -17,7 +17,7 @@ from django.urls import reverse
 
 from gallery import projects
 from gallery.access import Role
-from gallery.models import ApiToken, Image, Membership, Project, Upload
+from gallery.models import ApiToken, Comment, Image, Membership, Project, Upload
 from labeling.models import Annotation, Match, Review, ScoringRun
 from labeling.review import Decision, decide
 from tests.conftest import picture
@@ -38,6 +38,7 @@ def furnish(project: Project, user: User) -> Project:
     rows.match(label_set, images)
     decide(label_set, user, [Decision(images[0].pk, "accepted")])
     Upload.objects.create(project=project, uploaded_by=user)
+    Comment.objects.create(image=images[0], user=user, text=f"{project.slug}-comment")
     return project
 
 
@@ -90,6 +91,9 @@ def foreign(theirs: Project, stranger: User) -> list[dict[str, object]]:
         "members": [stranger.pk],
         "batch": str(review.batch_id),
         "undoes": review.pk,
+        "comment": Comment.objects.get(image__project=theirs).pk,
+        "mentions": [stranger.pk],
+        "resolved_by": stranger.pk,
         "project": theirs.pk,
         "project_id": theirs.pk,
         "slug": theirs.slug,
@@ -150,6 +154,11 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "project_new": {"name": "More", "labels": "cat\ndog"},
         "label_set_new": {"name": "More", "labels": "cat\ndog"},
         "label_set_edit": {"name": "Other", "labels": "animals-cat\nanimals-dog"},
+        "api-image-comments": {"text": "A fox."},
+        "api-comment": {"resolved": True},
+        "comments": {"text": "A fox."},
+        "comment_resolve": {},
+        "comment_delete": {"confirmed": "yes"},
         "decide": {"image": image.pk, "verdict": "none"},
         "settle": {"image": image.pk, "verdict": "none"},
         "undo": {"batch": str(label_set.reviews.first().batch_id)},
@@ -165,6 +174,7 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "members": mine.memberships.get(user=guest).pk,
         "uploads": mine.uploads.get().pk,
         "images": mine.images.first().pk,
+        "comments": Comment.objects.get(image__project=mine).pk,
         "label-sets": mine.label_sets.get().pk,
         "runs": mine.runs.get().pk,
     }
@@ -241,6 +251,9 @@ def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> No
         assert not model.objects.filter(project__in=others, **{field: stranger}).exists(), name
     assert not Review.objects.filter(label_set__project__in=others, user=stranger).exists(), name
     assert not Annotation.objects.filter(label_set__project__in=others, decided_by=stranger).exists(), name
+    talk = Comment.objects.filter(image__project__in=others)
+    assert not (talk.filter(user=stranger) | talk.filter(resolved_by=stranger)).exists(), name
+    assert not talk.filter(mentions=stranger).exists() and not talk.filter(at__year=2001).exists(), name
     assert not others.filter(created_at__year=2001).exists(), name
     assert not others.filter(slug=theirs.slug).exists(), name
     assert not Image.objects.filter(sha256="0" * 64).exists(), name
@@ -263,6 +276,7 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
     member = theirs.memberships.get()
     token = ApiToken.objects.get().token_key
     pages = f"/label-sets/{label_set.pk}"
+    comment = Comment.objects.get(image__project=theirs).pk
     return [
         ("post", f"{api}/reviews/", {"reviews": [{"image": their_image.pk, "verdict": "none"}]}),
         (
@@ -287,6 +301,14 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("form", f"/members/{member.pk}/", {"role": "viewer"}),
         ("form", f"/members/{member.pk}/", {"remove": "yes"}),
         ("form", reverse("token_revoke"), {"token_key": token}),
+        ("form", f"/images/{their_image.pk}/comments/", {"text": "x"}),
+        ("form", f"/comments/{comment}/resolve/", {}),
+        ("form", f"/comments/{comment}/delete/", {"confirmed": "yes"}),
+        ("post", f"/api/v1/images/{their_image.pk}/comments/", {"text": "x"}),
+        ("patch", f"/api/v1/comments/{comment}/", {"resolved": True}),
+        ("delete", f"/api/v1/comments/{comment}/", {}),
+        ("get", "/api/v1/comments/", {}),
+        ("get", "/api/v1/comments/?mentions=me", {}),
         ("get", f"/projects/animals/?label_set={other.pk}", {}),
         ("get", f"/projects/animals/?label={their_label.pk}", {}),
         ("get", f"/images/{image.pk}/?label_set={other.pk}", {}),

@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils.html import escape
 
-from gallery.models import Image, Membership, Project
+from gallery.models import Comment, Image, Membership, Project
 from labeling.models import LabelSet
 from tests.walk import Route, routes
 
@@ -50,13 +50,15 @@ def _nothing_slowed_down() -> None:
 
 
 @pytest.fixture
-def rows(project: Project, scored: LabelSet) -> dict[str, object]:
+def rows(project: Project, scored: LabelSet, owner: User) -> dict[str, object]:
     """What the parameters of an address stand for, by what stands before them."""
+    comment = Comment.objects.create(image=Image.objects.first(), user=owner, text="Is this a fox?")
     return {
         "projects": project.slug,
         "members": Membership.objects.first().pk,
         "uploads": project.uploads.first().pk,
         "images": Image.objects.first().pk,
+        "comments": comment.pk,
         "label-sets": scored.pk,
         "runs": scored.runs.first().pk,
     }
@@ -210,6 +212,9 @@ def test_no_form_leads_to_another_site(
         "member": {"role": "owner"},
         "image_delete": {"confirmed": "yes"},
         "label_set_delete": {},
+        "comments": {"text": "A fox."},
+        "comment_resolve": {},
+        "comment_delete": {"confirmed": "yes"},
         "project_settings": {"name": "Animals"},
         "account_logout": {},
         "account_login": {"login": "olga", "password": "olga-secret-1"},

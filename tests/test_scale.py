@@ -28,6 +28,8 @@ User.objects.all().delete()
 """
 ON_ROWS = [
     "tests/gallery/test_api.py",
+    "tests/gallery/test_comments.py",
+    "tests/gallery/test_guidelines.py",
     "tests/gallery/test_invitations.py",
     "tests/gallery/test_uploads.py",
     "tests/gallery/test_views.py",
