@@ -11,15 +11,21 @@ from markdown_it.token import Token
 
 TAGS = {
     *("h3", "h4", "h5", "h6", "p", "br", "hr", "blockquote", "pre", "code", "strong", "em", "s", "a", "img"),
-    *("ul", "ol", "li", "table", "thead", "tbody", "tr", "th", "td"),
+    *("ul", "ol", "li", "div", "table", "thead", "tbody", "tr", "th", "td"),
 }
 ATTRIBUTES = {
     "a": {"href", "title"},
     "img": {"src", "alt", "title"},
     "ol": {"start"},
+    "div": {"class", "role", "aria-label", "tabindex"},
     "th": {"class"},
     "td": {"class"},
 }
+# A wide table scrolls by itself, by keys too.
+TABLE = (
+    '<div class="prose-table" role="group" aria-label="Table" tabindex="0">\n<table>\n',
+    "</table>\n</div>\n",
+)
 # How a column is aligned: the site's policy allows no style attribute, which the renderer would write.
 ALIGNED = {"text-align:center": "text-center", "text-align:right": "text-end"}
 # Pictures of this site alone, which asks of every reader whether they may see them.
@@ -47,6 +53,8 @@ def render(text: str) -> SafeString:
 def _markdown() -> MarkdownIt:
     markdown = MarkdownIt("commonmark", {"html": False}).enable(["table", "strikethrough"])
     markdown.core.ruler.push("fit_in", _fit_in)
+    for name, html in zip(("table_open", "table_close"), TABLE, strict=True):
+        markdown.add_render_rule(name, lambda *args, html=html: html)
     return markdown
 
 

@@ -12,7 +12,7 @@ MAKE_PAGES = """
 import io, random
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from gallery import invitations, projects, uploads
+from gallery import comments, invitations, projects, uploads
 from gallery.models import ApiToken, Invitation
 from labeling import batches, label_sets
 from labeling.label_sets import LabelSpec
@@ -38,6 +38,17 @@ batches.ask_votes(label_set, olga, 2)
 for name, label in (("vera", label_set.labels.all()[2]), ("sven", label_set.labels.all()[4])):
     given = [Decision(image.pk, "corrected", label.pk) for image in images[2:4]]
     decide(label_set, User.objects.get(username=name), given)
+decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)])
+decide(label_set, olga, [Decision(images[1].pk, "none")])
+comments.resolve(comments.add(images[-1], olga, "Is it " + "averylongword" * 9 + "?"), olga)
+for text in ("@olga: look\\n\\nat this", "Averylongword" * 20):
+    comments.add(images[-1], olga, text)
+long = "averylongword" * 9
+project.guidelines = "\\n".join([
+    "# How to label", "## Hard cases", "| What | is |", "|---|--:|", f"| {long} | {long} |", "", "- one",
+    "  - two", "", f"1. `code` and [a link](https://example.org/{long})", "", "> quoted", "",
+    f"    {long} {long}"])
+project.save()
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -59,12 +70,17 @@ PATHS = [
     "/projects/pages/upload/",
     "/projects/pages/members/",
     "/projects/pages/settings/",
+    "/projects/pages/guidelines/",
+    "/projects/empty/guidelines/",
     "/projects/pages/label-sets/new/",
     "/label-sets/{label_set}/edit/",
     "/label-sets/{label_set}/review/",
     "/label-sets/{label_set}/disputes/",
     "/label-sets/{label_set}/agreement/",
     "/images/{image}/",
+    "/images/{commented}/",
+    "/images/{commented}/comments/",
+    "/account/mentions/",
     "/runs/{run}/",
     "/uploads/{upload}/",
     "/images/{image}/similar/",
@@ -93,6 +109,7 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
         "open_link": open_link,
         "label_set": label_set,
         "image": site.value(f"SELECT max(image_id) FROM labeling_match WHERE label_set_id = {label_set}"),
+        "commented": site.value("SELECT max(image_id) FROM gallery_comment"),
         "run": site.value("SELECT max(id) FROM labeling_scoringrun"),
         "upload": site.value("SELECT max(id) FROM gallery_upload"),
     }

@@ -45,8 +45,8 @@ from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
 from allauth.account.models import EmailAddress
-from gallery import projects, uploads
-from gallery.models import Membership, Upload
+from gallery import comments, projects, uploads
+from gallery.models import Membership, Project, Upload
 from labeling import label_sets
 from labeling.label_sets import LabelSpec
 from labeling.models import ImageAttempt, ScoringRun
@@ -109,7 +109,14 @@ for number, name in enumerate(names):
         decide(label_set, user, [Decision(image.pk, "corrected", rng.choice(given).pk)])
     ScoringRun.objects.filter(pk=run.pk).update(error="".join(PAYLOADS))
     if first:
+        for user, payload in zip(people, PAYLOADS):
+            said = comments.add(image, user, payload + " @" + owner.username + " @" + user.username)
+        comments.resolve(comments.add(image, owner, PAYLOADS[0]), people[1])
+        Project.objects.filter(pk=project.pk).update(guidelines="\\n\\n".join(
+            mark + payload for payload in PAYLOADS
+            for mark in ("", "# ", "- ", "> ", "[", "![x](", "[x](", "```", "    ", "|a|\\n|-|\\n|")))
         ids = dict(
+            comments=said.pk,
             projects=project.slug, images=image.pk, runs=run.pk, uploads=project.uploads.last().pk,
             members=project.memberships.last().pk, decided=project.images.first().pk)
         ids["label-sets"] = label_set.pk
@@ -341,7 +348,9 @@ def test_addresses_and_errors_say_them_back_as_texts(
 
     for path, values in {
         f"{project}/members/": {"username": EVERYTHING[:150], "role": EVERYTHING},
-        f"{project}/settings/": {"name": EVERYTHING, "description": EVERYTHING * 9},
+        f"{project}/settings/": {"name": EVERYTHING, "description": EVERYTHING * 9, "guidelines": EVERYTHING},
+        f"/images/{ids['images']}/comments/": {"text": EVERYTHING * 9},
+        f"/comments/{ids['comments']}/delete/": {EVERYTHING: EVERYTHING},
         f"{project}/delete/": {"confirm": EVERYTHING},
         f"{project}/label-sets/new/": {"name": EVERYTHING, "labels": "\n".join(PAYLOADS * 2)},
         f"{label_set}/edit/": {"name": "a", "labels": PAYLOADS[0], "templates": EVERYTHING},
@@ -399,6 +408,20 @@ def test_what_scripts_show_they_show_as_text(watch: Callable[..., Watched], ids:
     with page.expect_response(lambda answer: "/reviews/" in answer.url):
         page.keyboard.press("2")
     settled("#opinions")
+
+    # The names that are offered after an @, one that is taken, and the comment when it is drawn again.
+    page.locator("#comment-text").press_sequentially("@<script")
+    settled(".mention-list")
+    page.keyboard.press("Enter")
+    with page.expect_response(lambda answer: "/comments/" in answer.url):
+        page.get_by_role("button", name="Comment", exact=True).click()
+    settled(".comment .mention")
+    page.goto(f"{label_set}/review/?image={ids['images']}")
+    page.keyboard.press("c")
+    settled("#comments-dialog .comment .mention")
+    page.keyboard.press("Escape")
+    page.keyboard.press("h")
+    settled("#guidelines-dialog .prose")
 
     # What CLIP is asked is drawn while somebody types; and a question before something is deleted.
     page.goto(f"{label_set}/edit/")

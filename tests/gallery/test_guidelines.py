@@ -58,6 +58,8 @@ def test_a_table_keeps_its_alignment_without_a_style() -> None:
     html = guidelines.render("|a|b|c|\n|:-|:-:|-:|\n|1|2|3|")
     assert '<th>a</th>\n<th class="text-center">b</th>\n<th class="text-end">c</th>' in html
     assert '<td class="text-end">3</td>' in html and "style" not in html
+    assert html.startswith('<div class="prose-table" role="group" aria-label="Table" tabindex="0">\n<table>')
+    assert html.endswith("</table>\n</div>\n")
 
 
 @pytest.mark.parametrize(
@@ -123,6 +125,14 @@ class Elements(HTMLParser):
 def check_harmless(html: str) -> None:
     for tag, attributes in Elements(html).found:
         assert tag in guidelines.TAGS
+        if tag == "div":
+            assert attributes == {
+                "class": "prose-table",
+                "role": "group",
+                "aria-label": "Table",
+                "tabindex": "0",
+            }
+            continue
         assert set(attributes) <= {"href", "title", "rel", "target", "src", "alt", "start", "class"}
         if tag == "a" and "href" in attributes:
             assert re.match(r"https?:|mailto:|[^:]*$|[/?#]", attributes["href"]), attributes
