@@ -38,8 +38,6 @@ batches.ask_votes(label_set, olga, 2)
 for name, label in (("vera", label_set.labels.all()[2]), ("sven", label_set.labels.all()[4])):
     given = [Decision(image.pk, "corrected", label.pk) for image in images[2:4]]
     decide(label_set, User.objects.get(username=name), given)
-decide(label_set, olga, [Decision(images[0].pk, "corrected", label_set.labels.first().pk)])
-decide(label_set, olga, [Decision(images[1].pk, "none")])
 comments.resolve(comments.add(images[-1], olga, "Is it " + "averylongword" * 9 + "?"), olga)
 for text in ("@olga: look\\n\\nat this", "Averylongword" * 20):
     comments.add(images[-1], olga, text)
