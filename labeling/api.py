@@ -25,7 +25,7 @@ from gallery.models import Image, Project
 from gallery.rest import CappedJSONParser, CursorPages
 from gallery.serializers import IdField
 from labeling import batches, best_match, exports, figures, label_sets, review, runs, votes
-from labeling.filters import ImageFilter
+from labeling.filters import ImageFilter, ImageFilterBackend
 from labeling.label_sets import LabelSpec
 from labeling.models import LabelSet, ScoringRun
 from labeling.serializers import (
@@ -204,12 +204,15 @@ class Matches(ListAPIView):
 
     serializer_class = MatchSerializer
     pagination_class = MatchPages
+    filter_backends: ClassVar = [ImageFilterBackend]
     filterset_class = ImageFilter
     queryset = Image.objects.all()
 
     def get_queryset(self) -> QuerySet[Image]:
-        label_set = access.fetch(LabelSet.objects, self.request.user, "view", pk=self.kwargs["pk"])
-        return label_set.images().filter(match__isnull=False)
+        self.label_set = access.fetch(
+            LabelSet.objects.select_related("project"), self.request.user, "view", pk=self.kwargs["pk"]
+        )
+        return self.label_set.images().filter(match__isnull=False)
 
 
 class Reviews(GenericAPIView):
@@ -273,7 +276,7 @@ class Export(GenericAPIView):
         """The settled images as a file, streamed."""
         label_set = access.fetch(LabelSet.objects.select_related("project"), request.user, "export", pk=pk)
         reviews = votes.visible(label_set, request.user, label_set.role, label_set.reviews.all())
-        return exports.download(label_set, request.query_params, reviews)
+        return exports.download(label_set, request.user, request.query_params, reviews)
 
 
 class PictureJSONParser(CappedJSONParser):

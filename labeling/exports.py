@@ -22,6 +22,7 @@ from django.http import QueryDict, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 
+from gallery.access import User
 from gallery.models import Image
 from labeling import embeddings
 from labeling.filters import ImageFilter
@@ -247,7 +248,9 @@ class Download(forms.Form):
     raw = forms.BooleanField(required=False, widget=forms.TextInput)
 
 
-def download(label_set: LabelSet, params: QueryDict, reviews: QuerySet[Review]) -> StreamingHttpResponse:
+def download(
+    label_set: LabelSet, user: User, params: QueryDict, reviews: QuerySet[Review]
+) -> StreamingHttpResponse:
     """An export as a file, for pages and API alike. Raises ValidationError for what `params` may not say.
 
     `reviews`: those of the label set that the person may see, of which JSONL tells.
@@ -255,7 +258,7 @@ def download(label_set: LabelSet, params: QueryDict, reviews: QuerySet[Review]) 
     They are `format=csv|jsonl`, `images=1` for a ZIP with the pictures, `include=suggested`, `raw=1`, and
     ImageFilter's.
     """
-    form, filters = Download(params), ImageFilter(params, label_set.images())
+    form, filters = Download(params), ImageFilter(params, label_set.images(), label_set=label_set, user=user)
     if not (form.is_valid() and filters.is_valid()):
         raise ValidationError(form.errors.as_data() | filters.form.errors.as_data())
     asked = form.cleaned_data

@@ -1,19 +1,27 @@
 """The gallery's filters, the same on pages, in the API and in exports."""
 
+import time
 from collections import Counter
+from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
 import django_filters
 from django import forms
+from django.core.exceptions import ValidationError
 from django.db.models import Count, QuerySet
 from django.http import QueryDict
+from django_filters.rest_framework import DjangoFilterBackend
+from rest_framework.request import Request
 
+from gallery.access import User
 from gallery.models import Image
 from gallery.serializers import BIGGEST_ID
-from labeling import ordering
+from labeling import ordering, query, terms
 from labeling.models import STATUSES, UNREVIEWED, Annotation, Label, LabelSet
 from labeling.ordering import Key
+from labeling.query import Query
+from labeling.terms import Term
 
 ORDERINGS = [
     ("-id", "Newest"),
@@ -33,9 +41,29 @@ class IdFilter(django_filters.NumberFilter):
         return None
 
 
-class ImageFilter(django_filters.FilterSet):
-    """Of `label_set.images()`: those with this label (settled, or else suggested), status and certainty."""
+class QueryField(forms.CharField):
+    """A search line. Whose it is, and of which label set, the filter says that it belongs to."""
 
+    label_set: LabelSet
+    user: User
+
+    def clean(self, value: Any) -> Query:
+        return query.parse(super().clean(value), self.label_set, self.user)
+
+
+class QueryFilter(django_filters.CharFilter):
+    field_class = QueryField
+
+
+class ImageFilter(django_filters.FilterSet):
+    """Of `label_set.images()`: those that fit the search line, and with this label (settled, or else
+    suggested), status and certainty."""
+
+    q = QueryFilter(
+        method="search",
+        strip=False,
+        label="A search line, as in the gallery: `label:cat status:unreviewed probability:<0.6 -by:anna`",
+    )
     label = IdFilter(field_name="label_id", label="A label's id", min_value=1, max_value=BIGGEST_ID)
     status = django_filters.ChoiceFilter(choices=STATUSES)
     probability__lt = django_filters.NumberFilter(field_name="probability", lookup_expr="lt")
@@ -48,8 +76,24 @@ class ImageFilter(django_filters.FilterSet):
         model = Image
         fields: list[str] = []
 
+    def __init__(self, *args: Any, label_set: LabelSet, user: User, **options: Any) -> None:
+        super().__init__(*args, **options)
+        line = self.filters["q"].field
+        line.label_set, line.user = label_set, user
+
+    def search(self, images: QuerySet[Image], name: str, value: Query) -> QuerySet[Image]:
+        return value.filter(images)
+
     def order(self, images: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
-        return ordering.ordered(images, keys(value))
+        return in_order(images, value)
+
+
+class ImageFilterBackend(DjangoFilterBackend):
+    """For a list of the API whose view knows its `label_set`."""
+
+    def get_filterset_kwargs(self, request: Request, queryset: QuerySet[Image], view: Any) -> dict[str, Any]:
+        more = {"label_set": view.label_set, "user": request.user}
+        return super().get_filterset_kwargs(request, queryset, view) | more
 
 
 def keys(value: str) -> list[Key]:
@@ -57,6 +101,10 @@ def keys(value: str) -> list[Key]:
     if value not in dict(ORDERINGS):
         value = "-id"
     return [Key(value.lstrip("-"), value.startswith("-")), Key("pk")]
+
+
+def in_order(images: QuerySet[Image], value: str) -> QuerySet[Image]:
+    return ordering.ordered(images, keys(value))
 
 
 class Place(NamedTuple):
@@ -68,10 +116,14 @@ class Place(NamedTuple):
 
 
 class Counts:
-    """How many images of a label set have which label (settled, or else suggested) and which status."""
+    """How many images of a label set have which label (settled, or else suggested) and which status.
 
-    def __init__(self, label_set: LabelSet) -> None:
-        grouped = label_set.images().order_by().values_list("label_id", "status").annotate(n=Count("pk"))
+    `images`: those that are counted, of `label_set.images()`; all of them, where it is left out.
+    """
+
+    def __init__(self, label_set: LabelSet, images: QuerySet[Image] | None = None) -> None:
+        counted = label_set.images() if images is None else images
+        grouped = counted.order_by().values_list("label_id", "status").annotate(n=Count("pk"))
         self.rows: list[tuple[int | None, str, int]] = list(grouped)
 
     def by_status(self, label: int | None = None) -> Counter[str]:
@@ -91,54 +143,123 @@ class Counts:
         return counts
 
 
+# Parameters of addresses from before there was a line, each as a term of it; a label by its id.
+OLD = {
+    "label": ("label", ""),
+    "status": ("status", ""),
+    "probability__lt": ("probability", "<"),
+    "probability__gt": ("probability", ">"),
+    "margin__lt": ("margin", "<"),
+    "margin__gt": ("margin", ">"),
+}
+
+
+def line_of(label_set: LabelSet, params: QueryDict) -> str:
+    """The search line that a page's parameters stand for."""
+    text = params.get("q", "")
+    for name, (key, sign) in OLD.items():
+        value = params.get(name, "").strip()
+        if not value:
+            continue
+        try:
+            found = terms.read(text)
+        except ValidationError:
+            break  # it is pointed at, and nothing is found until it is mended
+        if key == "label":
+            value = {str(label.pk): label.name for label in label_set.labels.all()}.get(value, value)
+        text = query.line([*found, Term(key, sign + value)]) if sign else query.replaced(found, key, value)
+    return text
+
+
+class Chip(NamedTuple):
+    """A term of the line, and the address of the page without it."""
+
+    term: Term
+    address: str
+
+
 class Selection:
-    """A label set's images as the parameters of a page filter and sort them, and the ways on from there."""
+    """A label set's images as the parameters of a page find and sort them, and the ways on from there.
 
-    NAMES = tuple(ImageFilter.base_filters)
+    A line with a mistake in it finds nothing: nobody shall act on images that they did not ask for.
+    """
 
-    def __init__(self, label_set: LabelSet, params: QueryDict) -> None:
+    def __init__(self, label_set: LabelSet, params: QueryDict, user: User) -> None:
         self.label_set = label_set
-        self.params = {name: params[name] for name in self.NAMES if params.get(name)}
-        self.filterset = ImageFilter(params, label_set.images())
-        self.images = self.filterset.qs
-        chosen = self.filterset.form.cleaned_data
-        self.status: str | None = chosen.get("status") or None
-        self.label: int | None = chosen.get("label")
-        self.ordering: str = chosen.get("ordering") or "-id"
-        self.counts = Counts(label_set)
+        self.line = line_of(label_set, params)
+        self.mistakes: ValidationError | None = None
+        try:
+            self.search = query.parse(self.line, label_set, user)
+        except ValidationError as error:
+            self.search, self.mistakes = Query(), error
+        asked = params.get("ordering", "")
+        self.ordering: str = asked if asked in dict(ORDERINGS) else "-id"
+        q = self.line if self.mistakes else str(self.search)
+        ordering = self.ordering if asked == self.ordering else ""
+        self.params = {name: value for name, value in (("q", q), ("ordering", ordering)) if value}
+        found = label_set.images().none() if self.mistakes else self.search.filter(label_set.images())
+        self.images = in_order(found, self.ordering)
+        self.counts = Counts(label_set, self.search.filter_uncounted(label_set.images()))
+
+    @property
+    def pieces(self) -> list[query.Piece]:
+        """The line with its mistakes marked."""
+        return query.pieces(self.line, self.mistakes) if self.mistakes else []
+
+    @property
+    def chips(self) -> list[Chip]:
+        return [Chip(term, self.query(q=self.search.without(term) or None)) for term in self.search.terms]
 
     @property
     def is_filtered(self) -> bool:
-        return bool(self.params.keys() - {"ordering"})
+        return "q" in self.params
 
-    @property
+    @cached_property
     def total(self) -> int:
         """All images of the project."""
-        return self.counts.by_status().total()
+        narrowed = any(term.key not in query.COUNTED for term in self.search.terms)
+        return self.label_set.project.images.count() if narrowed else self.counts.by_status().total()
+
+    @cached_property
+    def found(self) -> Counter[str]:
+        """How many images are found, by status."""
+        counts: Counter[str] = Counter()
+        if not self.mistakes:
+            for label, status, count in self.counts.rows:
+                if self.search.fits("label", label) and self.search.fits("status", status):
+                    counts[status] += count
+        return counts
 
     def number(self) -> int:
-        """How many images are left by the filters."""
-        if self.params.keys() <= {"ordering", "status", "label"}:
-            by_label = self.counts.by_label(self.status)
-            return by_label.total() if self.label is None else by_label[self.label]
-        return self.images.count()
+        """How many images are found."""
+        return self.found.total()
 
     def query(self, **changes: Any) -> str:
         """The parameters of an address that shows the same, but for `changes`; None leaves one out."""
         params = {"label_set": self.label_set.pk} | self.params | changes
-        return urlencode({name: value for name, value in params.items() if value is not None})
+        return urlencode(
+            {name: value for name, value in params.items() if value is not None}, errors="replace"
+        )
 
     @property
     def left(self) -> int:
-        """Images of the label set that wait for a review."""
-        return self.counts.by_status()[UNREVIEWED]
+        """Images found that wait for a review."""
+        return self.found[UNREVIEWED]
+
+    @property
+    def to_review(self) -> int:
+        """Those that wait; all that are found, where the line itself asks for settled ones."""
+        return self.number() if self.search.names_settled else self.left
+
+    @property
+    def review_query(self) -> str:
+        """The parameters of the review page for the images found, as they are now."""
+        return urlencode({"q": self.params["q"], "since": int(time.time())}) if self.is_filtered else ""
 
     @property
     def settled(self) -> int:
-        """Images that people decided about, among those of the chosen label and status."""
-        counts = self.counts.by_status(self.label)
-        chosen = [self.status] if self.status else Annotation.Status.values
-        return sum(counts[status] for status in chosen if status in Annotation.Status.values)
+        """Images found that people decided about."""
+        return sum(self.found[status] for status in Annotation.Status.values)
 
     def place(self, image: Image) -> Place:
         """Where an image of `label_set.images()` stands, also one that the filters leave out (by now)."""
@@ -148,17 +269,46 @@ class Selection:
         after = ordering.after(self.images, order, at).values_list("pk", flat=True)
         return Place(before.first(), after.first(), before.count())
 
+    @property
+    def status(self) -> str | None:
+        """The one status that is asked for; "" where it is any, None where it is something else."""
+        return self._chosen("status")
+
+    @property
+    def label(self) -> int | str | None:
+        """The id of the one label that is asked for; "" where it is any, None where it is something else."""
+        return self._chosen("label")
+
+    def _chosen(self, key: str) -> Any:
+        said = [term for term in self.search.terms if term.key == key]
+        values = self.search.values(key)
+        if len(said) == len(values) == 1:
+            return values[0]
+        return None if said or self.mistakes else ""
+
+    @property
+    def line_for_label(self) -> str:
+        """The line to which a choice of a label is added."""
+        return self.search.replaced("label", None) if self.label else str(self.search)
+
     def statuses(self) -> list[tuple[str, str, int, str]]:
         """Value, name, number of images and address of each status that is there or chosen, and of all."""
-        counts = self.counts.by_status(self.label)
+        counts: Counter[str] = Counter()
+        for label, status, count in self.counts.rows:
+            counts[status] += count if self.search.fits("label", label) else 0
         named = [
-            (value, name, counts[value], self.query(status=value))
+            (value, name, counts[value], self._with_status(value))
             for value, name in STATUSES
             if counts[value] or value == self.status
         ]
-        return [("", "all", counts.total(), self.query(status=None)), *named]
+        return [("", "all", counts.total(), self._with_status(None)), *named]
+
+    def _with_status(self, value: str | None) -> str:
+        return self.query(q=self.search.replaced("status", value) or None)
 
     def labels(self) -> list[tuple[Label, int]]:
         """Each label, and how many images of the chosen status have it."""
-        counts = self.counts.by_label(self.status)
+        counts: Counter[int | None] = Counter()
+        for label, status, count in self.counts.rows:
+            counts[label] += count if self.search.fits("status", status) else 0
         return [(label, counts[label.pk]) for label in self.label_set.labels.all()]

@@ -247,7 +247,7 @@ def _answer(
         response = render(request, "labeling/_reviewed.html", _review(request, whose, place) | context)
         response["HX-Replace-Url"] = _following_address(whose, place.image.pk if place else None)
         return response
-    selection = Selection(label_set, _shown(request))
+    selection = Selection(label_set, _shown(request), request.user)
     more = {"images": images, "selection": selection, "next": go_on}
     return render(request, "labeling/_decided.html", context | more)
 

@@ -31,7 +31,7 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
     context = {"project": project, "label_sets": label_sets, "may": allowed(project.role), "tab": "images"}
     if label_set is None:
         return _unlabelled(request, context)
-    context |= results(request, label_set, Selection(label_set, request.GET))
+    context |= results(request, label_set, Selection(label_set, request.GET, request.user))
     if request.htmx and not request.htmx.history_restore_request:
         response = render(request, "labeling/_results.html", context | {"is_fragment": True})
     else:
@@ -96,15 +96,15 @@ def _opinions(request: HttpRequest, label_set: LabelSet, found: Image) -> dict[s
     seen = label_set.images().select_related("project", "uploaded_by").get(pk=found.pk)
     reviews = votes.visible(label_set, request.user, found.role, label_set.reviews.filter(image=found))
     reviews = reviews.select_related("user", "undone_by__user")
-    selection = Selection(label_set, request.GET)
-    place = selection.place(seen)
+    selection = Selection(label_set, request.GET, request.user)
+    place = None if selection.mistakes else selection.place(seen)
     run = label_set.runs.defer("label_vectors").filter(matches__image=found).first()
     return {
         "image": with_labels([seen], label_set)[0],
         "selection": selection,
         "place": place,
         "number": selection.number(),
-        "page_number": place.position // PAGE_SIZE + 1,
+        "page_number": place.position // PAGE_SIZE + 1 if place else 1,
         "scores": figures.label_scores(label_set, seen),
         "run": run,
         "starter_note": board.starter_note(run),
@@ -122,6 +122,6 @@ def export(request: HttpRequest, pk: int) -> HttpResponseBase:
     label_set = fetch(LabelSet.objects.select_related("project"), request.user, "export", pk=pk)
     try:
         reviews = votes.visible(label_set, request.user, label_set.role, label_set.reviews.all())
-        return exports.download(label_set, request.GET, reviews)
+        return exports.download(label_set, request.user, request.GET, reviews)
     except ValidationError as error:
         return HttpResponseBadRequest(" ".join(error.messages), content_type="text/plain; charset=utf-8")

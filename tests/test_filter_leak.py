@@ -39,7 +39,7 @@ LOOK_UPS = [
 ] + [
     *("ordering=uploaded_by__password", "ordering=-user__password", "order_by=user__password", "o=-1.2"),
     *("sort=uploaded_by__email", "fields=password", "include=password", "expand=user", "depth=5"),
-    *("search=md5", "q=md5", "format=api", "format=admin", "id__in=1,2,3", "pk__gt=0", "limit=0", "offset=3"),
+    *("search=md5", "format=api", "format=admin", "id__in=1,2,3", "pk__gt=0", "limit=0", "offset=3"),
     *(
         "project=other",
         "project_id=2",
@@ -63,6 +63,15 @@ KNOWN = [
     *("label=uploaded_by__password", "status=uploaded_by__password", "label_set=uploaded_by__password"),
     *("mentions=user__password", "mentions=1", "resolved=user__password"),
     *("outcome=upload__uploaded_by__password", "image=uploaded_by__password"),
+    *(
+        "q=md5",
+        "q=by:sven",
+        "q=uploader:sven",
+        "q=assigned:sven",
+        "q=mentions:sven",
+        "q=uploaded_by__password:p",
+    ),
+    *("q=name:", "q=name:image", "q=id:>0", "q=-label:cat", 'q="', "q=%00", "q=%ff"),
 ]
 
 

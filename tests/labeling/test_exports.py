@@ -47,7 +47,8 @@ def animals(project: Project, owner: User) -> LabelSet:
 
 
 def downloaded(label_set: LabelSet, query: str = "") -> bytes:
-    response = exports.download(label_set, QueryDict(query), label_set.reviews.all())
+    owner = label_set.project.memberships.get(role="owner").user
+    response = exports.download(label_set, owner, QueryDict(query), label_set.reviews.all())
     assert response.streaming
     return b"".join(response.streaming_content)
 
@@ -146,10 +147,12 @@ def test_rows_are_in_order_of_id_whatever_the_gallery_sorts_by(animals: LabelSet
     assert ids == sorted(ids)
 
 
-@pytest.mark.parametrize("query", ["format=xml", "format=json", "include=all", "status=odd", "label=cat"])
-def test_what_cannot_be_asked_for_is_refused(animals: LabelSet, query: str) -> None:
+@pytest.mark.parametrize(
+    "query", ["format=xml", "format=json", "include=all", "status=odd", "label=cat", "q=cat"]
+)
+def test_what_cannot_be_asked_for_is_refused(animals: LabelSet, owner: User, query: str) -> None:
     with pytest.raises(ValidationError):
-        exports.download(animals, QueryDict(query), animals.reviews.all())
+        exports.download(animals, owner, QueryDict(query), animals.reviews.all())
 
 
 @pytest.mark.parametrize("query", ["", "format=jsonl", "images=1", "images=1&format=jsonl"])
@@ -277,6 +280,6 @@ def test_a_long_export_comes_in_parts_and_in_few_queries(
     rows.match(many, images)
     decide(many, owner, [Decision(image.pk, Verdict.ACCEPTED) for image in images])
     with django_assert_max_num_queries(20):
-        parts = list(exports.download(many, QueryDict(query), many.reviews.all()).streaming_content)
+        parts = list(exports.download(many, owner, QueryDict(query), many.reviews.all()).streaming_content)
     assert len(parts) >= 3
     assert b"".join(parts).count(b"\n") == 1100 + (not query)

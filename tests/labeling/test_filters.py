@@ -1,5 +1,8 @@
 """The gallery's filters, counts and order, on rows alone."""
 
+import time
+from urllib.parse import parse_qs, urlencode
+
 import pytest
 from django.contrib.auth.models import User
 from django.http import QueryDict
@@ -32,7 +35,8 @@ def animals(project: Project, owner: User) -> LabelSet:
 
 
 def selected(label_set: LabelSet, query: str) -> Selection:
-    return Selection(label_set, QueryDict(query))
+    owner = label_set.project.memberships.get(role="owner").user
+    return Selection(label_set, QueryDict(query), owner)
 
 
 def numbers(label_set: LabelSet, query: str) -> list[int]:
@@ -87,9 +91,28 @@ def test_orders_with_unscored_images_last(animals: LabelSet, ordering: str, expe
     assert numbers(animals, f"ordering={ordering}") == expected
 
 
-def test_nonsense_filters_nothing(animals: LabelSet) -> None:
-    assert len(numbers(animals, "label=cat&status=odd&probability__lt=much&page=x")) == 8
+def test_nonsense_is_pointed_at_and_finds_nothing(animals: LabelSet) -> None:
+    selection = selected(animals, "label=cow&status=odd&probability__lt=much&page=x")
+    assert len(selection.mistakes.messages) == 3
+    assert (
+        list(selection.images) == [] and selection.number() == selection.to_review == selection.settled == 0
+    )
+    assert selection.total == 8, "the project is not empty"
+    assert selection.line == "label:cow status:odd probability:<much", "kept, to be mended"
+    assert [piece.text for piece in selection.pieces if not piece.is_wrong] == [" ", " "]
     assert numbers(animals, f"label={10**9}") == []
+
+
+def test_addresses_from_before_the_line_become_one(animals: LabelSet) -> None:
+    cat, dog, _ = (label.pk for label in animals.labels.all())
+    animals.labels.filter(pk=dog).update(name="hot dog")
+    old = f"label={dog}&status=unreviewed&probability__lt=0.9&probability__gt=0.1&margin__lt=0.5&margin__gt=0"
+    line = 'label:"hot dog" status:unreviewed probability:<0.9 probability:>0.1 margin:<0.5 margin:>0'
+    assert selected(animals, old).line == line
+    assert selected(animals, f"q=margin:>0.1+label:bird+status:none&label={cat}").line == (
+        "margin:>0.1 label:cat status:none"
+    ), "what is chosen takes the place of what was"
+    assert selected(animals, f"q=label:&label={cat}").line == "label:"
 
 
 @pytest.mark.parametrize("label", ["1.5", "1e300", "9" * 40, "NaN", "-1", "-1e7000000", "0x1", "١"])
@@ -113,7 +136,8 @@ def test_what_the_toolbar_says(animals: LabelSet) -> None:
     cat = animals.labels.first()
     selection = selected(animals, f"label={cat.pk}&ordering=id&page=3&junk=1")
     assert selection.is_filtered and not selected(animals, "ordering=id").is_filtered
-    assert selection.total == 8 and selection.left == 3 and selection.settled == 2
+    assert selection.total == 8 and selection.left == selection.to_review == 1 and selection.settled == 2
+    assert (selection.label, selection.status) == (cat.pk, "")
     assert [(value, number) for value, _, number, _ in selection.statuses()] == [
         ("", 3),
         ("unreviewed", 1),
@@ -125,12 +149,69 @@ def test_what_the_toolbar_says(animals: LabelSet) -> None:
         ("dog", 1),
         ("bird", 1),
     ]
-    assert selection.query(status="none") == f"label_set={animals.pk}&label={cat.pk}&ordering=id&status=none"
-    assert selection.query(label=None) == f"label_set={animals.pk}&ordering=id"
+    assert selection.query() == f"label_set={animals.pk}&q=label%3Acat&ordering=id"
+    assert selection.query(q=None) == f"label_set={animals.pk}&ordering=id"
+    assert [(str(chip.term), chip.address) for chip in selection.chips] == [
+        ("label:cat", f"label_set={animals.pk}&ordering=id")
+    ]
+    assert selection.line_for_label == ""
+
+
+def test_each_status_leads_to_the_line_with_it(animals: LabelSet) -> None:
+    selection = selected(animals, "q=status:none+margin:<0.4+label:cat+label:dog")
+    assert selection.status == "none" and selection.label is None, "it is several labels"
+    assert selection.line_for_label == "status:none margin:<0.4 label:cat label:dog"
+    where = f"label_set={animals.pk}&q="
+    assert [(value, number, address) for value, _, number, address in selection.statuses()] == [
+        ("", 3, where + "margin%3A%3C0.4+label%3Acat+label%3Adog"),
+        ("unreviewed", 1, where + "status%3Aunreviewed+margin%3A%3C0.4+label%3Acat+label%3Adog"),
+        ("accepted", 1, where + "status%3Aaccepted+margin%3A%3C0.4+label%3Acat+label%3Adog"),
+        ("corrected", 1, where + "status%3Acorrected+margin%3A%3C0.4+label%3Acat+label%3Adog"),
+        ("none", 0, where + "status%3Anone+margin%3A%3C0.4+label%3Acat+label%3Adog"),
+    ]
+    assert [number for _, number in selected(animals, "q=status:unreviewed+margin:>0.4").labels()] == [
+        0,
+        0,
+        1,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "number"),
+    [
+        ("", 3),
+        ("label:cat", 1),
+        ("probability:>0.75", 2),
+        ("probability:>0.75 -label:bird", 1),
+        ("status:reviewed", 3),
+        ("by:olga label:cat", 2),
+        ("status:unscored", 0),
+    ],
+)
+def test_so_many_are_to_review(animals: LabelSet, line: str, number: int) -> None:
+    selection = selected(animals, urlencode({"q": line}))
+    assert selection.to_review == number
+    found = parse_qs(selection.review_query)
+    assert found.get("q", [""]) == [line]
+    assert not line or abs(int(found["since"][0]) - time.time()) < 60
+
+
+@pytest.mark.parametrize(
+    "line", ["", "label:cat", "status:none", "margin:<0.4 -label:cat", "by:olga comments:any"]
+)
+def test_a_line_costs_few_queries_and_counts_what_it_finds(
+    animals: LabelSet, line: str, django_assert_max_num_queries: object
+) -> None:
+    owner = animals.project.memberships.get(role="owner").user
+    fresh = LabelSet.objects.select_related("project").prefetch_related("labels").get(pk=animals.pk)
+    with django_assert_max_num_queries(3):
+        selection = Selection(fresh, QueryDict(urlencode({"q": line})), owner)
+        number = selection.number(), selection.total, selection.statuses(), selection.labels()
+    assert number[0] == selection.images.count() and number[1] == 8
 
 
 @pytest.mark.parametrize("ordering", ["", *(value for value, _ in ORDERINGS)])
-@pytest.mark.parametrize("filters", ["", "status=unreviewed", "probability__gt=0.45"])
+@pytest.mark.parametrize("filters", ["", "status=unreviewed", "probability__gt=0.45", "q=-label:cat+by:olga"])
 def test_neighbours_follow_the_list_in_every_order(animals: LabelSet, ordering: str, filters: str) -> None:
     selection = selected(animals, f"{filters}&ordering={ordering}")
     images = list(selection.images)
