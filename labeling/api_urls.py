@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling import api, queue_api, review_api, vote_api
+from labeling import api, queue_api, review_api, saved_view_api, vote_api
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
@@ -15,6 +15,8 @@ urlpatterns = [
     path("label-sets/<int:pk>/disputes/", vote_api.Disputes.as_view(), name="api-disputes"),
     path("label-sets/<int:pk>/agreement/", vote_api.AgreementFigures.as_view(), name="api-agreement"),
     path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
+    path("label-sets/<int:pk>/views/", saved_view_api.Views.as_view(), name="api-views"),
+    path("views/<int:pk>/", saved_view_api.ViewDetail.as_view(), name="api-view"),
     path("runs/<int:pk>/", api.Run.as_view(), name="api-run"),
     path("runs/<int:pk>/cancel/", api.RunCancel.as_view(), name="api-run-cancel"),
     path("runs/<int:pk>/retry/", api.RunRetry.as_view(), name="api-run-retry"),

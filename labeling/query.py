@@ -240,6 +240,19 @@ COUNTED = ("label", "status")
 COMPARED = ("probability", "margin", "similarity", "decided", "uploaded", "id", "width", "height", "size")
 
 
+MOST_WORDS = 300
+
+
+def words(label_set: LabelSet) -> list[str]:
+    """Terms to choose from while somebody types: those that need no thought, and the labels."""
+    fixed = [f"status:{status}" for status in (*dict(STATUSES), REVIEWED)]
+    fixed += [
+        example for name, key in KEYS.items() if name not in ("label", "status") for example in key.examples
+    ]
+    names = [label.name for label in label_set.labels.all()[:MOST_WORDS]]
+    return [*fixed, *(str(Term("label", name)) for name in names)]
+
+
 @dataclass(frozen=True)
 class Part:
     """A term with what it asks of the images. `values`: the label ids or statuses, of a COUNTED key."""

@@ -7,6 +7,7 @@ from labeling import (
     new_project,
     review_views,
     run_views,
+    saved_view_pages,
     views,
     vote_views,
 )
@@ -31,6 +32,8 @@ urlpatterns = [
     path("label-sets/<int:pk>/disputes/undo/", vote_views.settle_undo, name="settle_undo"),
     path("label-sets/<int:pk>/agreement/", vote_views.agreement_page, name="agreement"),
     path("label-sets/<int:pk>/export/", views.export, name="export"),
+    path("label-sets/<int:pk>/views/", saved_view_pages.views, name="views"),
+    path("views/<int:pk>/", saved_view_pages.view, name="saved_view"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),

@@ -13,12 +13,13 @@ from django.views.decorators.http import require_safe
 from gallery import comments
 from gallery.access import allowed, fetch
 from gallery.models import Image, Project
-from labeling import ballots, board, exports, figures, votes
+from labeling import ballots, board, exports, figures, query, votes
 from labeling.board import chosen_label_set, with_labels
 from labeling.filters import ORDERINGS, Selection
 from labeling.forms import LabelSetForm
 from labeling.models import LabelSet, Review
 from labeling.review import next_redo, next_undo
+from labeling.saved_view_pages import menu
 
 PAGE_SIZE = 60
 
@@ -49,6 +50,9 @@ def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> 
         "label_set": label_set,
         "selection": selection,
         "orderings": ORDERINGS,
+        "search_keys": query.KEYS,
+        "search_words": query.words(label_set),
+        "views": menu(label_set, request.user, selection.query()),
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
         "images": with_labels(page.object_list, label_set),

@@ -24,7 +24,7 @@ from gallery import comments, invitations, uploads
 from gallery.access import ACTIONS, Role, allowed
 from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
 from labeling import review
-from labeling.models import LabelSet
+from labeling.models import LabelSet, SavedView
 from labeling.review import Decision, Verdict
 from tests.conftest import SHAPES, picture
 
@@ -103,6 +103,7 @@ def part(house: House, path: str, name: str) -> object:
         "uploads": house.project.uploads.first().pk,
         "members": house.project.memberships.get(user=house.guest).pk,
         "comments": house.comment.pk,
+        "views": view_of(house, house.guest).pk,
         "invitations": house.invitation.pk if name == "pk" else invitations.token_of(house.invitation),
     }[before]
 
@@ -127,6 +128,10 @@ def body(house: House, path: str, method: str) -> dict:
         ("label-sets/<int:pk>/reviews/", "post"): {"image": image, "verdict": "accepted"},
         ("label-sets/<int:pk>/review/leave/", "post"): {"queue": "one", "until": "2026-01-01T00:00:00Z"},
         ("label-sets/<int:pk>/disputes/settle/", "post"): {"image": image, "verdict": "none"},
+        ("label-sets/<int:pk>/views/", "post"): {"name": "Mine", "q": "status:unreviewed"},
+        ("views/<int:pk>/", "post"): {"name": "Other"},
+        ("api/v1/label-sets/<int:pk>/views/", "post"): {"name": "Mine", "query": "status:unreviewed"},
+        ("api/v1/views/<int:pk>/", "patch"): {"name": "Other"},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
@@ -182,6 +187,12 @@ def comment_of(house: House, user: User) -> Comment:
     return Comment.objects.create(image=house.image, user=user, text="Mine")
 
 
+def view_of(house: House, user: User) -> SavedView:
+    return SavedView.objects.get_or_create(
+        label_set=house.label_set, user=user, name="To do", defaults={"is_shared": True}
+    )[0]
+
+
 # Whose thing a request is about, where that makes a difference: what its path and its body then say.
 WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     "members/<int:pk>/": lambda house, user: (
@@ -200,6 +211,10 @@ WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     "api/v1/label-sets/<int:pk>/reviews/clear/": lambda house, user: ({}, answer_of(house, user)),
     "label-sets/<int:pk>/reviews/": lambda house, user: ({}, {"settles": "yes"}),
     "api/v1/label-sets/<int:pk>/reviews/": lambda house, user: ({}, {"settles": True}),
+    "label-sets/<int:pk>/views/": lambda house, user: ({}, {"is_shared": "on"}),
+    "api/v1/label-sets/<int:pk>/views/": lambda house, user: ({}, {"is_shared": True}),
+    "views/<int:pk>/": lambda house, user: ({"pk": view_of(house, user).pk}, {}),
+    "api/v1/views/<int:pk>/": lambda house, user: ({"pk": view_of(house, user).pk}, {}),
     "uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/projects/<slug:slug>/images/": lambda house, user: ({}, {"upload": upload_of(house, user).pk}),

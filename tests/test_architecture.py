@@ -102,10 +102,12 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
     storeys = [
         ["urls", "api_urls"],
         pages,
+        ["saved_view_pages"],
         ["board", "serializers", "forms", "tasks"],
         ["queue"],
         ["batches"],
         ["exports", "best_match", "figures", "review", "label_sets", "assignments"],
+        ["saved_views"],
         ["ballots", "agreement"],
         ["votes", "leases"],
         ["filters"],

@@ -18,7 +18,7 @@ from django.urls import reverse
 from gallery import projects
 from gallery.access import Role
 from gallery.models import ApiToken, Comment, Image, Membership, Project, Upload
-from labeling.models import Annotation, Match, Review, ScoringRun
+from labeling.models import Annotation, Match, Review, SavedView, ScoringRun
 from labeling.review import Decision, decide
 from tests.conftest import picture
 from tests.labeling import rows
@@ -39,6 +39,7 @@ def furnish(project: Project, user: User) -> Project:
     decide(label_set, user, [Decision(images[0].pk, "accepted")])
     Upload.objects.create(project=project, uploaded_by=user)
     Comment.objects.create(image=images[0], user=user, text=f"{project.slug}-comment")
+    SavedView.objects.create(label_set=label_set, user=user, name=f"{project.slug}-view", is_shared=True)
     return project
 
 
@@ -146,6 +147,10 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "api-label-set": {"name": "Other"},
         "api-reviews": {"reviews": [{"image": image.pk, "verdict": "none"}]},
         "api-undo": {"batch": str(label_set.reviews.first().batch_id)},
+        "api-views": {"name": "More", "query": "status:unreviewed"},
+        "api-view": {"name": "Other"},
+        "views": {"name": "Many", "q": "status:unreviewed"},
+        "saved_view": {"name": "Other"},
         "api-best-match": {"image_base64": "eA==", "text_input1": "a", "text_input2": "b"},
         "project_settings": {"name": "Zoo", "description": ""},
         "members": {"username": "vera", "role": "viewer"},
@@ -177,6 +182,7 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "comments": Comment.objects.get(image__project=mine).pk,
         "label-sets": mine.label_sets.get().pk,
         "runs": mine.runs.get().pk,
+        "views": SavedView.objects.get(label_set__project=mine).pk,
     }
 
 
@@ -262,6 +268,7 @@ def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> No
     assert not User.objects.filter(is_staff=True).exists(), name
     assert not ApiToken.objects.exclude(user=owner).exclude(user=stranger).exists(), name
     assert not ApiToken.objects.filter(expiry__year=2101).exists(), name
+    assert not SavedView.objects.filter(label_set__project__in=others, user=stranger).exists(), name
     mixed_up = Match.objects.exclude(label__label_set=F("label_set"))
     assert not mixed_up.exists(), name
 
@@ -309,6 +316,11 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("delete", f"/api/v1/comments/{comment}/", {}),
         ("get", "/api/v1/comments/", {}),
         ("get", "/api/v1/comments/?mentions=me", {}),
+        ("patch", f"/api/v1/views/{other.views.get().pk}/", {"name": "x"}),
+        ("delete", f"/api/v1/views/{other.views.get().pk}/", {}),
+        ("form", f"/views/{other.views.get().pk}/", {"name": "x"}),
+        ("get", f"{api}/matches/?q=label:theirs-cat", {}),
+        ("get", f"{api}/matches/?q=id:{their_image.pk}", {}),
         ("get", f"/projects/animals/?label_set={other.pk}", {}),
         ("get", f"/projects/animals/?label={their_label.pk}", {}),
         ("get", f"/images/{image.pk}/?label_set={other.pk}", {}),

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from gallery import invitations
 from gallery.models import ApiToken, Invitation, Membership, Project, Upload, UploadEntry
-from labeling.models import ImageAttempt, LabelSet, ScoringChunk, WorkerBeat
+from labeling.models import ImageAttempt, LabelSet, SavedView, ScoringChunk, WorkerBeat
 from labeling.review import Decision, Verdict, decide
 from tests.labeling import rows
 
@@ -42,6 +42,8 @@ def make(owner: User, name: str, count: int) -> Project:
         ImageAttempt.objects.create(run=run, image=image)
         ScoringChunk.objects.create(run=run, image_ids=[image.pk], size=1)
         rows.label_set(project, "a", "b")
+        user = User.objects.get(username=f"{name}-{images.index(image)}")
+        SavedView.objects.create(label_set=label_set, user=user, name="To do", is_shared=True)
     upload = Upload.objects.create(project=project, uploaded_by=owner)
     for position, image in enumerate(images):
         UploadEntry.objects.create(upload=upload, position=position, name="x", outcome="added", image=image)
@@ -83,6 +85,9 @@ PAGES: dict[str, Callable[[Project], str]] = {
     "label set": lambda project: reverse("label_set_edit", args=[project.label_sets.first().pk]),
     "members": lambda project: reverse("members", args=[project.slug]),
     "tokens": lambda project: reverse("tokens"),
+    "views": lambda project: reverse("views", args=[project.label_sets.first().pk]),
+    "gallery with views": lambda project: reverse("gallery", args=[project.slug]),
+    "views in the API": lambda project: reverse("api-views", args=[project.label_sets.first().pk]),
     "settings": lambda project: reverse("project_settings", args=[project.slug]),
     "add images": lambda project: reverse("project_upload", args=[project.slug]),
 }

@@ -217,7 +217,9 @@
   document.addEventListener("htmx:afterSettle", (event) => {
     if (event.target.id !== "results") return;
     const pager = $(".pager");
-    clipsite.announce(pager ? $("span", pager).textContent : "No image fits");
+    const mistakes = $("#q-mistakes");
+    const wrong = mistakes && [...mistakes.querySelectorAll("p + p")].map((words) => words.textContent).join(" ");
+    clipsite.announce(wrong ?? (pager ? $("span", pager).textContent : "No image fits"));
     if (document.activeElement === document.body) ($("[aria-current]", pager ?? event.target) ?? $("#main")).focus({ preventScroll: true });
   });
   // A grid that was asked for before a decision was written would show the card as it was.

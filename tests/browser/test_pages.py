@@ -16,6 +16,7 @@ from gallery import comments, invitations, projects, uploads
 from gallery.models import ApiToken, Invitation
 from labeling import batches, label_sets
 from labeling.label_sets import LabelSpec
+from labeling.models import SavedView
 from labeling.review import Decision, decide
 from labeling.starter import drawing
 
@@ -47,6 +48,9 @@ project.guidelines = "\\n".join([
     "  - two", "", f"1. `code` and [a link](https://example.org/{long})", "", "> quoted", "",
     f"    {long} {long}"])
 project.save()
+SavedView.objects.create(label_set=label_set, user=olga, name="Long " + "x" * 70, query="name:" + "y" * 200)
+vera = User.objects.get(username="vera")
+SavedView.objects.create(label_set=label_set, user=vera, name="Hers", is_shared=True)
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -64,6 +68,8 @@ PATHS = [
     "/projects/pages/",
     "/projects/pages/?status=none",
     "/projects/pages/?status=disputed",
+    "/projects/pages/?q=label:%22red+circle%22+-name:%22long+long%22+probability:%3C0.999",
+    "/projects/pages/?q=label:nothing+probability:%3Cmuch+status:none",
     "/projects/empty/",
     "/projects/pages/upload/",
     "/projects/pages/members/",
@@ -75,6 +81,7 @@ PATHS = [
     "/label-sets/{label_set}/review/",
     "/label-sets/{label_set}/disputes/",
     "/label-sets/{label_set}/agreement/",
+    "/label-sets/{label_set}/views/",
     "/images/{image}/",
     "/images/{commented}/",
     "/images/{commented}/comments/",

@@ -174,7 +174,65 @@ def test_filters_work_by_address_alone(animals: LabelSet, client: Client, owner:
 
 def test_filters_that_nothing_fits_can_be_cleared(animals: LabelSet, client: Client) -> None:
     page = text(client.get(address("gallery", animals), {"status": "none"}))
-    assert "No image fits" in page and "Clear filters" in page
+    assert "No image fits" in page and "Clear the search" in page
+
+
+def test_each_part_of_the_search_can_be_taken_off(animals: LabelSet, client: Client) -> None:
+    page = client.get(address("gallery", animals), {"q": "label:cat probability:<0.6", "ordering": "margin"})
+    assert [image.pk for image in page.context["images"]] == ids(animals)[:1]
+    here = f"?label_set={animals.pk}&amp;q="
+    assert f'href="{here}probability%3A%3C0.6&amp;ordering=margin" hx-get' in text(page)
+    assert f'href="{here}label%3Acat&amp;ordering=margin" hx-get' in text(page)
+    assert 'value="label:cat probability:&lt;0.6"' in text(page) and 'data-keys="/"' in text(page)
+    other = client.get(f"{address('gallery', animals)}?{page.context['selection'].chips[0].address}")
+    assert [image.pk for image in other.context["images"]] == ids(animals)[:2]
+
+
+def test_a_mistake_in_the_search_is_marked_and_nothing_is_shown(animals: LabelSet, client: Client) -> None:
+    for more in ({}, HTMX):
+        page = client.get(address("gallery", animals), {"q": 'label:cta <b> status:"'}, **more)
+        assert page.status_code == 200, "it is the page, with the line to be mended"
+        shown = text(page)
+        assert "<mark>label:cta</mark>" not in shown, "what can't be read comes first"
+        assert "<mark>&lt;b&gt;</mark>" in shown and "<mark>status:&quot;" not in shown
+        assert "A quote is opened here and never closed." in shown
+        assert 'value="label:cta &lt;b&gt; status:&quot;"' in shown and 'aria-invalid="true"' in shown
+        assert "Nothing is searched yet" in shown and "/thumbnail/" not in shown
+        assert reverse("review", args=[animals.pk]) not in shown, "there is nothing to review"
+        assert '<input type="hidden" name="q" value="label:cta &lt;b&gt; status:&quot;">' in shown
+    page = text(client.get(address("gallery", animals), {"q": "label:cta"}))
+    assert "<mark>label:cta</mark>" in page and "Did you mean “cat”?" in page
+    assert client.get(reverse("export", args=[animals.pk]), {"q": "label:cta"}).status_code == 400
+    assert client.get(address("image", animals), {"q": "label:cta"}).status_code == 200
+
+
+def test_review_these_takes_the_search_along(animals: LabelSet, client: Client, owner: User) -> None:
+    where = re.escape(reverse("review", args=[animals.pk]))
+    page = text(client.get(address("gallery", animals), {"q": "label:cat"}))
+    link = re.search(rf'href="{where}\?q=label%3Acat&amp;since=(\d+)"', page)
+    assert abs(int(link[1]) - timezone.now().timestamp()) < 60
+    assert 'these <span class="num">2</span>' in page
+    decide(animals, owner, [Decision(ids(animals)[0], Verdict.ACCEPTED)])
+    assert "this one" in text(client.get(address("gallery", animals), {"q": "label:cat"}))
+    assert 'these <span class="num">' not in text(client.get(address("gallery", animals)))
+    settled = text(client.get(address("gallery", animals), {"q": "by:me"}))
+    assert "this one" in settled, "these are settled, and asked for"
+    assert '<span id="review-button" hidden>' in text(client.get(address("gallery", animals), {"q": "id:0"}))
+
+
+def test_the_choice_of_a_label_and_an_order_keep_the_rest_of_the_search(
+    animals: LabelSet, client: Client
+) -> None:
+    cat, dog, _ = animals.labels.all()
+    page = client.get(address("gallery", animals), {"q": "margin:<0.9 label:cat"})
+    hidden = '<input type="hidden" name="q" value="margin:&lt;0.9">'
+    assert hidden in text(page) and f'<option value="{cat.pk}" selected>' in text(page)
+    chosen = {"q": "margin:<0.9", "label": dog.pk, "ordering": "margin"}
+    page = client.get(address("gallery", animals), chosen)
+    assert page.context["selection"].line == "margin:<0.9 label:dog"
+    page = client.get(address("gallery", animals), {"q": "label:cat label:dog"})
+    assert "As in the line" in text(page)
+    assert '<input type="hidden" name="q" value="label:cat label:dog">' in text(page)
 
 
 def test_an_empty_project_says_how_pictures_get_in(
