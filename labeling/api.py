@@ -25,13 +25,14 @@ from gallery.models import Image, Project
 from gallery.rest import CappedJSONParser, CursorPages
 from gallery.serializers import IdField
 from labeling import batches, best_match, exports, figures, label_sets, review, runs, votes
-from labeling.filters import ImageFilter, ImageFilterBackend
+from labeling.filters import ImageFilter, LineFilter, LineFilterBackend
 from labeling.label_sets import LabelSpec
 from labeling.models import LabelSet, ScoringRun
 from labeling.serializers import (
     BatchSerializer,
     BestMatchRequestSerializer,
     BestMatchSerializer,
+    LabelledImageSerializer,
     LabelSetSerializer,
     MatchSerializer,
     ReviewsSerializer,
@@ -204,7 +205,7 @@ class Matches(ListAPIView):
 
     serializer_class = MatchSerializer
     pagination_class = MatchPages
-    filter_backends: ClassVar = [ImageFilterBackend]
+    filter_backends: ClassVar = [LineFilterBackend]
     filterset_class = ImageFilter
     queryset = Image.objects.all()
 
@@ -213,6 +214,21 @@ class Matches(ListAPIView):
             LabelSet.objects.select_related("project"), self.request.user, "view", pk=self.kwargs["pk"]
         )
         return self.label_set.images().filter(match__isnull=False)
+
+
+class LabelSetImages(ListAPIView):
+    """The project's images with their label and status in this label set, scored or not, newest first."""
+
+    serializer_class = LabelledImageSerializer
+    filter_backends: ClassVar = [LineFilterBackend]
+    filterset_class = LineFilter
+    queryset = Image.objects.all()
+
+    def get_queryset(self) -> QuerySet[Image]:
+        self.label_set = access.fetch(
+            LabelSet.objects.select_related("project"), self.request.user, "view", pk=self.kwargs["pk"]
+        )
+        return self.label_set.images().select_related("project", "uploaded_by")
 
 
 class Reviews(GenericAPIView):

@@ -6,6 +6,7 @@ urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
     path("label-sets/<int:pk>/", api.LabelSetDetail.as_view(), name="api-label-set"),
     path("label-sets/<int:pk>/runs/", api.Runs.as_view(), name="api-runs"),
+    path("label-sets/<int:pk>/images/", api.LabelSetImages.as_view(), name="api-label-set-images"),
     path("label-sets/<int:pk>/matches/", api.Matches.as_view(), name="api-matches"),
     path("label-sets/<int:pk>/queue/", queue_api.QueueDetail.as_view(), name="api-queue"),
     path("label-sets/<int:pk>/reviews/", api.Reviews.as_view(), name="api-reviews"),

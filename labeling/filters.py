@@ -55,22 +55,14 @@ class QueryFilter(django_filters.CharFilter):
     field_class = QueryField
 
 
-class ImageFilter(django_filters.FilterSet):
-    """Of `label_set.images()`: those that fit the search line, and with this label (settled, or else
-    suggested), status and certainty."""
+class LineFilter(django_filters.FilterSet):
+    """Of `label_set.images()`: those that fit the search line."""
 
     q = QueryFilter(
         method="search",
         strip=False,
         label="A search line, as in the gallery: `label:cat status:unreviewed probability:<0.6 -by:anna`",
     )
-    label = IdFilter(field_name="label_id", label="A label's id", min_value=1, max_value=BIGGEST_ID)
-    status = django_filters.ChoiceFilter(choices=STATUSES)
-    probability__lt = django_filters.NumberFilter(field_name="probability", lookup_expr="lt")
-    probability__gt = django_filters.NumberFilter(field_name="probability", lookup_expr="gt")
-    margin__lt = django_filters.NumberFilter(field_name="margin", lookup_expr="lt")
-    margin__gt = django_filters.NumberFilter(field_name="margin", lookup_expr="gt")
-    ordering = django_filters.ChoiceFilter(choices=ORDERINGS, method="order", empty_label=None)
 
     class Meta:
         model = Image
@@ -84,11 +76,23 @@ class ImageFilter(django_filters.FilterSet):
     def search(self, images: QuerySet[Image], name: str, value: Query) -> QuerySet[Image]:
         return value.filter(images)
 
+
+class ImageFilter(LineFilter):
+    """Those with this label (settled, or else suggested), status and certainty as well."""
+
+    label = IdFilter(field_name="label_id", label="A label's id", min_value=1, max_value=BIGGEST_ID)
+    status = django_filters.ChoiceFilter(choices=STATUSES)
+    probability__lt = django_filters.NumberFilter(field_name="probability", lookup_expr="lt")
+    probability__gt = django_filters.NumberFilter(field_name="probability", lookup_expr="gt")
+    margin__lt = django_filters.NumberFilter(field_name="margin", lookup_expr="lt")
+    margin__gt = django_filters.NumberFilter(field_name="margin", lookup_expr="gt")
+    ordering = django_filters.ChoiceFilter(choices=ORDERINGS, method="order", empty_label=None)
+
     def order(self, images: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         return in_order(images, value)
 
 
-class ImageFilterBackend(DjangoFilterBackend):
+class LineFilterBackend(DjangoFilterBackend):
     """For a list of the API whose view knows its `label_set`."""
 
     def get_filterset_kwargs(self, request: Request, queryset: QuerySet[Image], view: Any) -> dict[str, Any]:

@@ -1,9 +1,9 @@
-from typing import Any
+from typing import Any, ClassVar
 
 from rest_framework import serializers
 
 from gallery.models import Image
-from gallery.serializers import IdField
+from gallery.serializers import IdField, ImageSerializer
 from labeling import beat, clip, review, runs
 from labeling.label_sets import MOST_LABELS
 from labeling.models import STATUSES, UNREVIEWED, Label, LabelSet, ScoringRun
@@ -174,6 +174,19 @@ class MatchSerializer(serializers.Serializer):
 
     def get_settled(self, image: Image) -> int | None:
         return None if image.status == UNREVIEWED else image.label_id
+
+
+class LabelledImageSerializer(ImageSerializer):
+    """An image of `label_set.images()`."""
+
+    label = serializers.IntegerField(
+        source="label_id", allow_null=True, help_text="Settled, or else suggested; null for none."
+    )
+    status = serializers.ChoiceField(STATUSES)
+
+    class Meta(ImageSerializer.Meta):
+        fields: ClassVar = [*ImageSerializer.Meta.fields, "label", "status"]
+        read_only_fields = fields
 
 
 class DecisionSerializer(serializers.Serializer):

@@ -319,7 +319,7 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("patch", f"/api/v1/views/{other.views.get().pk}/", {"name": "x"}),
         ("delete", f"/api/v1/views/{other.views.get().pk}/", {}),
         ("form", f"/views/{other.views.get().pk}/", {"name": "x"}),
-        ("get", f"{api}/matches/?q=label:theirs-cat", {}),
+        ("get", f"{api}/matches/?q=label:their-cat", {}),
         ("get", f"{api}/matches/?q=id:{their_image.pk}", {}),
         ("get", f"/projects/animals/?label_set={other.pk}", {}),
         ("get", f"/projects/animals/?label={their_label.pk}", {}),

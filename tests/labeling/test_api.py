@@ -375,6 +375,11 @@ def test_matches_are_filtered_as_in_the_gallery(owner: User, label_set: LabelSet
         "margin__lt=0.3": [0, 1],
         "margin__gt=0.3": [2],
         "status=unreviewed&probability__lt=0.6": [1],
+        "q=status:none": [0],
+        "q=-status:none probability:<0.6": [1],
+        "q=by:me": [0],
+        "q=probability:>0.4&status=unreviewed&probability__lt=0.6": [1],
+        "q=": [0, 1, 2],
         "": [0, 1, 2],
     }
     for query, indexes in expected.items():
@@ -394,6 +399,11 @@ def test_matches_are_filtered_as_in_the_gallery(owner: User, label_set: LabelSet
         "label=x",
         "probability__lt=much",
         "label=1e99",
+        "q=cat",
+        "q=label:",
+        "q=by:sven",
+        "q=margin:<-1e7000000",
+        "q=name:%00",
     ],
 )
 def test_a_filter_that_makes_no_sense_is_refused(
@@ -401,6 +411,54 @@ def test_a_filter_that_makes_no_sense_is_refused(
 ) -> None:
     answer = login(owner).get(f"/api/v1/label-sets/{label_set.pk}/matches/?{query}")
     assert (answer.status_code, list(answer.json())) == (400, [query.split("=")[0]])
+
+
+def test_every_mistake_of_a_search_line_is_said(owner: User, label_set: LabelSet, login: Login) -> None:
+    url = f"/api/v1/label-sets/{label_set.pk}/matches/"
+    for where in (url, url.replace("matches", "images"), url.replace("matches", "export")):
+        answer = login(owner).get(where, {"q": 'label:"red circel" status:unreviewd'})
+        assert (answer.status_code, answer.json()) == (
+            400,
+            {
+                "q": [
+                    "There is no label “red circel” here. Did you mean “red circle”?",
+                    "“unreviewd” is no status. Did you mean “unreviewed”?",
+                ]
+            },
+        ), where
+
+
+def test_a_search_goes_on_over_pages(owner: User, label_set: LabelSet, login: Login) -> None:
+    images = matched(label_set, [0.1] * 5 + [0.9] * 5)
+    client, seen = login(owner), []
+    url = f"/api/v1/label-sets/{label_set.pk}/matches/?q=-probability:<0.5&ordering=probability&page_size=2"
+    while url:
+        page = client.get(url).json()
+        seen, url = seen + [row["image"] for row in page["results"]], page["next"]
+    assert seen == [image.pk for image in images[5:]]
+
+
+def test_images_of_a_label_set_are_listed_scored_or_not(
+    owner: User, label_set: LabelSet, login: Login, django_assert_max_num_queries: object
+) -> None:
+    images = matched(label_set, [0.2, 0.5, 0.9])
+    review.decide(label_set, owner, [Decision(images[0].pk, Verdict.NONE)])
+    best, client = label_set.labels.first().pk, login(owner)
+    url = f"/api/v1/label-sets/{label_set.pk}/images/"
+    drawn = label_set.project.images.count() - 3
+    with django_assert_max_num_queries(8):
+        rows = client.get(url).json()["results"]
+    assert [row["id"] for row in rows] == sorted((row["id"] for row in rows), reverse=True)
+    found = {row["id"]: (row["status"], row["label"]) for row in rows}
+    assert [found[image.pk] for image in images] == [
+        ("none", None),
+        ("unreviewed", best),
+        ("unreviewed", best),
+    ]
+    assert sorted(status for status, _ in found.values()).count("unscored") == drawn
+    [row] = client.get(url, {"q": "probability:>0.6"}).json()["results"]
+    assert row["id"] == images[2].pk and row["thumbnail"].endswith(f"/images/{row['id']}/thumbnail/")
+    assert len(client.get(url, {"q": "status:unscored"}).json()["results"]) == drawn
 
 
 def test_relations_can_not_be_asked_about(owner: User, label_set: LabelSet, login: Login) -> None:

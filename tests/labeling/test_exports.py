@@ -142,6 +142,18 @@ def test_the_gallery_filters_apply(animals: LabelSet) -> None:
     assert len(table(animals, "status=unreviewed&include=suggested")) == 1
 
 
+def test_an_export_holds_what_the_search_line_finds(animals: LabelSet) -> None:
+    assert [row["status"] for row in table(animals, "q=label:CAT+by:me")] == ["accepted", "corrected"]
+    assert [row["status"] for row in table(animals, "q=-label:cat+decided:2026")] == (
+        ["none"] if AT.year == 2026 else []
+    )
+    assert [row["status"] for row in lines(animals, "q=status:none+-probability:<0.1")] == ["none"]
+    assert table(animals, "q=status:unreviewed") == []
+    with pytest.raises(ValidationError) as raised:
+        downloaded(animals, "q=label:cow")
+    assert raised.value.message_dict == {"q": ["There is no label “cow” here."]}
+
+
 def test_rows_are_in_order_of_id_whatever_the_gallery_sorts_by(animals: LabelSet) -> None:
     ids = [int(row["id"]) for row in table(animals, "ordering=-probability")]
     assert ids == sorted(ids)
