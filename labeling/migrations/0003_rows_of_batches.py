@@ -1,5 +1,6 @@
 from django.db import migrations
-from django.db.models import Count, Min
+from django.db.models import CharField, Count, Min
+from django.db.models.functions import Cast
 
 
 def write_batches(apps, schema_editor):
@@ -8,7 +9,7 @@ def write_batches(apps, schema_editor):
     named = (
         Review.objects.order_by()
         .values("batch", "label_set_id", "user_id")
-        .annotate(at=Min("at"), total=Count("pk"), verdict=Min("verdict"), undoes=Min("undoes__batch"))
+        .annotate(at=Min("at"), total=Count("pk"), verdict=Min("verdict"), undoes=Min(Cast("undoes__batch", CharField())))
     )
     batches = {}
     for group in named.iterator():
