@@ -7,7 +7,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 
 from django.core.exceptions import ValidationError
-from django.db import transaction
+from django.db import OperationalError, transaction
 from django.db.models import Sum
 
 from gallery.access import User
@@ -72,13 +72,21 @@ def undo(label_set: LabelSet, user: User, role: str, batch_id: uuid.UUID) -> Bat
     done = batch.reviews if batch.kind == Kind.UNDO else review.standing(batch)
     if done.count() <= IN_REQUEST:
         reverse = review.redo if batch.kind == Kind.UNDO else review.undo
-        reverse(label_set, user, role, batch.pk)
-        return batch.reversed_by.first()
+        changed = reverse(label_set, user, role, batch.pk).images
+        return batch.reversed_by.first() if changed else None
     kind = Kind.REDO if batch.kind == Kind.UNDO else Kind.UNDO
     if kind == Kind.REDO and batch.reversed_by.exists():
         return None
     ids = list(done.order_by("pk").values_list("image_id", flat=True))
     return start(Batch(label_set=label_set, user=user, kind=kind, reverses=batch), ids)
+
+
+def is_large(label_set: LabelSet, batch_id: uuid.UUID) -> bool:
+    """Whether taking this batch back is a worker's, or stops what a worker is at."""
+    batch = label_set.batches.filter(pk=batch_id).first()
+    if batch is None:
+        return False
+    return batch.state == State.RUNNING or review.standing(batch).count() > IN_REQUEST
 
 
 @transaction.atomic
@@ -150,6 +158,11 @@ def _carry_out(batch: Batch, is_stopping: Callable[[], bool] = lambda: False) ->
     except ValidationError as error:  # its label was deleted in the meantime
         logger.info("batch %s ended: %s", batch.pk, error)
         _end(batch, State.FAILED, " ".join(error.messages))
+    except OperationalError:  # the database is busy or away: the next ring goes on at the same part
+        raise
+    except Exception:  # it would come again at every ring, and all the others wait for it
+        logger.exception("batch %s stopped", batch.pk)
+        _end(batch, State.FAILED, "It could not go on; the log of the worker says why.")
     if not batch.parts.filter(done=False).exists():
         _end(batch, State.DONE)
 
@@ -157,10 +170,15 @@ def _carry_out(batch: Batch, is_stopping: Callable[[], bool] = lambda: False) ->
 @transaction.atomic
 def _write(batch: Batch, part: BatchPart) -> bool:
     """Write one part, once, whoever else is at it. False where the batch was stopped."""
-    mine = BatchPart.objects.filter(pk=part.pk, done=False, batch__state=State.RUNNING).update(done=True)
-    if mine and (left := PARTS[batch.kind](batch, part.image_ids)):
+    # Read anew, since its label may be gone; and held, so that who stops it sees all that it wrote.
+    running = Batch.objects.select_for_update(no_key=True).filter(pk=batch.pk, state=State.RUNNING).first()
+    if running is None:
+        return False
+    if BatchPart.objects.filter(pk=part.pk, done=False).update(done=True):
+        running.label_set = batch.label_set
+        left = PARTS[running.kind](running, part.image_ids)
         BatchPart.objects.filter(pk=part.pk).update(left=left)
-    return bool(mine) or Batch.objects.filter(pk=batch.pk, state=State.RUNNING).exists()
+    return True
 
 
 def _end(batch: Batch, state: State, error: str = "") -> None:

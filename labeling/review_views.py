@@ -1,6 +1,7 @@
 """Reviewing: one image at a time, a decision from any page, and its undoing."""
 
 import re
+import uuid
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -11,11 +12,12 @@ from django.http import Http404, HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_POST, require_safe
+from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
 from gallery.models import Image
-from labeling import ballots, figures, leases, queue, review
+from labeling import ballots, batches, figures, leases, queue, review
 from labeling.board import starter_note, with_labels
 from labeling.filters import Selection
 from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm, is_id
@@ -145,6 +147,8 @@ def undo(request: HttpRequest, pk: int) -> HttpResponse:
         return refused(request, ["There is no such batch to undo."])
     page = form.cleaned_data["page"]
     batch = form.cleaned_data["batch"] or review.next_undo(label_set, request.user)
+    if batch and batches.is_large(label_set, batch):
+        return _undone_later(request, label_set, page, batch)
     undone = review.undo(label_set, request.user, label_set.role, batch) if batch else Undone([], [])
     images = _decided(label_set, undone.images)
     show = undone.images[0] if undone.images else None
@@ -187,6 +191,18 @@ def _stale(request: HttpRequest, stale: Stale) -> HttpResponse:
     response = refused(request, stale.sentences, status=409)
     response["HX-Trigger"] = "images-changed"
     return response
+
+
+def _undone_later(request: HttpRequest, label_set: LabelSet, page: str, batch: uuid.UUID) -> HttpResponse:
+    """A worker takes back a large batch: the gallery has a line for that, and the batch a page."""
+    undoing = batches.undo(label_set, request.user, label_set.role, batch)
+    words = f"Undoing {undoing.total:,} images" if undoing else "Stopped, before anything was changed."
+    if request.htmx and page == "gallery":
+        response = _answer(request, label_set, page, [], words, None, False)
+        return trigger_client_event(response, "batches-changed")
+    messages.success(request, words)
+    address = reverse("batch", args=[undoing.pk if undoing else batch])
+    return HttpResponseClientRedirect(address) if request.htmx else redirect(address)
 
 
 def _decided(label_set: LabelSet, ids: list[int]) -> list[Image]:

@@ -1,6 +1,7 @@
 from django.urls import path
 
 from labeling import (
+    batch_views,
     key_views,
     label_set_views,
     look_views,
@@ -34,6 +35,12 @@ urlpatterns = [
     path("label-sets/<int:pk>/export/", views.export, name="export"),
     path("label-sets/<int:pk>/views/", saved_view_pages.views, name="views"),
     path("views/<int:pk>/", saved_view_pages.view, name="saved_view"),
+    path("label-sets/<int:pk>/bulk/", batch_views.bulk_action, name="bulk"),
+    path("label-sets/<int:pk>/batches/", batch_views.running, name="batches"),
+    path("label-sets/<int:pk>/history/", batch_views.history_page, name="history"),
+    path("batches/<uuid:pk>/", batch_views.batch, name="batch"),
+    path("batches/<uuid:pk>/undo/", batch_views.batch_undo, name="batch_undo"),
+    path("batches/<uuid:pk>/stop/", batch_views.batch_stop, name="batch_stop"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),
