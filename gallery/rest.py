@@ -5,6 +5,7 @@ from base64 import urlsafe_b64decode, urlsafe_b64encode
 from typing import Any
 
 from django.conf import settings
+from django.core.exceptions import ValidationError
 from django.db.models import Model, Q, QuerySet
 from rest_framework.exceptions import APIException, NotAcceptable, NotFound, ParseError
 from rest_framework.negotiation import DefaultContentNegotiation
@@ -14,7 +15,7 @@ from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
 from rest_framework.utils.urls import replace_query_param
 
-Key = list[int | float]
+Key = list[int | float | str]
 
 
 class CursorPages(CursorPagination):
@@ -37,7 +38,7 @@ class CursorPages(CursorPagination):
             back, key = self._cursor(request)
             order = [_flipped(field) for field in self.ordering] if back else self.ordering
             rows = list(queryset.filter(_beyond(order, key)).order_by(*order)[: size + 1])
-        except (ValueError, TypeError, OverflowError, RecursionError) as error:
+        except (ValueError, TypeError, OverflowError, RecursionError, ValidationError) as error:
             raise NotFound(self.invalid_cursor_message) from error
         self.page, more, came = rows[:size], len(rows) > size, bool(key)
         if back:
@@ -50,7 +51,7 @@ class CursorPages(CursorPagination):
         if not encoded:
             return False, []
         back, *key = json.loads(urlsafe_b64decode(encoded))
-        if len(key) != len(self.ordering) or not all(isinstance(value, int | float) for value in key):
+        if len(key) != len(self.ordering) or not all(isinstance(value, int | float | str) for value in key):
             raise ValueError("a cursor of another list")
         return bool(back), key
 
@@ -62,7 +63,7 @@ class CursorPages(CursorPagination):
 
     def _link(self, back: bool, row: Model) -> str:
         key = [getattr(row, field.lstrip("-")) for field in self.ordering]
-        cursor = urlsafe_b64encode(json.dumps([int(back), *key]).encode()).decode()
+        cursor = urlsafe_b64encode(json.dumps([int(back), *key], default=str).encode()).decode()
         return replace_query_param(self.base_url, self.cursor_query_param, cursor)
 
 

@@ -261,11 +261,18 @@ class Reviews(GenericAPIView):
 class Undo(GenericAPIView):
     serializer_class = UndoSerializer
 
-    @extend_schema(responses=UndoneSerializer)
+    @extend_schema(
+        responses={
+            200: UndoneSerializer,
+            409: OpenApiResponse(description="It is too large for one request."),
+        }
+    )
     def post(self, request: Request, pk: int) -> Response:
         """Take a batch back, except where somebody decided after it."""
         label_set = access.fetch(LabelSet.objects, request.user, "review", pk=pk)
         batch = checked(UndoSerializer(data=request.data))["batch"]
+        if batches.is_large(label_set, batch):
+            raise Conflict(f"That is a worker's: POST to batches/{batch}/undo/ instead.")
         undone = review.undo(label_set, request.user, label_set.role, batch)
         return Response(UndoneSerializer(undone).data)
 

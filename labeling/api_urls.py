@@ -1,6 +1,6 @@
 from django.urls import path
 
-from labeling import api, queue_api, review_api, saved_view_api, vote_api
+from labeling import api, batch_api, queue_api, review_api, saved_view_api, vote_api
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
@@ -15,6 +15,10 @@ urlpatterns = [
     path("label-sets/<int:pk>/reviews/clear/", review_api.Clear.as_view(), name="api-clear"),
     path("label-sets/<int:pk>/disputes/", vote_api.Disputes.as_view(), name="api-disputes"),
     path("label-sets/<int:pk>/agreement/", vote_api.AgreementFigures.as_view(), name="api-agreement"),
+    path("label-sets/<int:pk>/batches/", batch_api.Batches.as_view(), name="api-batches"),
+    path("batches/<uuid:pk>/", batch_api.BatchDetail.as_view(), name="api-batch"),
+    path("batches/<uuid:pk>/undo/", batch_api.BatchUndo.as_view(), name="api-batch-undo"),
+    path("batches/<uuid:pk>/stop/", batch_api.BatchStop.as_view(), name="api-batch-stop"),
     path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
     path("label-sets/<int:pk>/views/", saved_view_api.Views.as_view(), name="api-views"),
     path("views/<int:pk>/", saved_view_api.ViewDetail.as_view(), name="api-view"),

@@ -95,6 +95,8 @@ def _no_login_counted() -> Iterator[None]:
 # What stands for the parts of a path, by the segment before them.
 def part(house: House, path: str, name: str) -> object:
     before = path[: path.index(f":{name}>" if f":{name}>" in path else f"<{name}>")].split("/")[-2]
+    if before == "batches":
+        return batch_of(house, house.guest)["batch"]
     return {
         "projects": house.project.slug,
         "images": house.image.pk,
@@ -132,6 +134,8 @@ def body(house: House, path: str, method: str) -> dict:
         ("views/<int:pk>/", "post"): {"name": "Other"},
         ("api/v1/label-sets/<int:pk>/views/", "post"): {"name": "Mine", "query": "status:unreviewed"},
         ("api/v1/views/<int:pk>/", "patch"): {"name": "Other"},
+        ("label-sets/<int:pk>/bulk/", "post"): {"image": image, "what": "accepted"},
+        ("api/v1/label-sets/<int:pk>/batches/", "post"): {"images": [image], "verdict": "accepted"},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
@@ -215,6 +219,10 @@ WHOSE: dict[str, Callable[[House, User], tuple[dict, dict]]] = {
     "api/v1/label-sets/<int:pk>/views/": lambda house, user: ({}, {"is_shared": True}),
     "views/<int:pk>/": lambda house, user: ({"pk": view_of(house, user).pk}, {}),
     "api/v1/views/<int:pk>/": lambda house, user: ({"pk": view_of(house, user).pk}, {}),
+    "batches/<uuid:pk>/undo/": lambda house, user: ({"pk": batch_of(house, user)["batch"]}, {}),
+    "batches/<uuid:pk>/stop/": lambda house, user: ({"pk": batch_of(house, user)["batch"]}, {}),
+    "api/v1/batches/<uuid:pk>/undo/": lambda house, user: ({"pk": batch_of(house, user)["batch"]}, {}),
+    "api/v1/batches/<uuid:pk>/stop/": lambda house, user: ({"pk": batch_of(house, user)["batch"]}, {}),
     "uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/uploads/<int:pk>/stop/": lambda house, user: ({"pk": upload_of(house, user).pk}, {}),
     "api/v1/projects/<slug:slug>/images/": lambda house, user: ({}, {"upload": upload_of(house, user).pk}),

@@ -10,7 +10,8 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 
 from gallery.models import Comment, Image, Membership, Project, Upload, UploadEntry
-from labeling.models import LabelSet
+from labeling import batches
+from labeling.models import Batch, LabelSet
 from tests.conftest import picture
 from tests.labeling import rows
 from tests.walk import routes
@@ -102,6 +103,9 @@ def addresses(
         "comments": Comment.objects.get(image__project=project).pk,
         "label-sets": LabelSet.objects.get(project=project).pk,
         "runs": project.runs.get().pk,
+        "batches": batches.start(
+            Batch(label_set=project.label_sets.get(), user=owner, kind="votes", votes=1), []
+        ).pk,
     }
 
 

@@ -14,6 +14,7 @@ from django.utils.html import escape
 
 from gallery.models import Comment, Image, Membership, Project
 from labeling.models import LabelSet
+from labeling.review import Decision, decide
 from tests.walk import Route, routes
 
 UNSAFE = ("post", "put", "patch", "delete")
@@ -61,6 +62,9 @@ def rows(project: Project, scored: LabelSet, owner: User) -> dict[str, object]:
         "comments": comment.pk,
         "label-sets": scored.pk,
         "runs": scored.runs.first().pk,
+        "batches": decide(
+            scored, scored.runs.first().created_by, [Decision(Image.objects.first().pk, "none")]
+        ),
     }
 
 
@@ -208,6 +212,9 @@ def test_no_form_leads_to_another_site(
         "decide": {"image": rows["images"], "verdict": "none"},
         "undo": {},
         "run_start": {},
+        "bulk": {"image": rows["images"], "what": "none"},
+        "batch_undo": {},
+        "batch_stop": {},
         "run_cancel": {},
         "member": {"role": "owner"},
         "image_delete": {"confirmed": "yes"},

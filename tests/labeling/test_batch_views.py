@@ -49,7 +49,7 @@ def label(label_set: LabelSet, name: str) -> int:
 
 
 def answers(label_set: LabelSet) -> list[tuple[str, str | None]]:
-    found = label_set.annotations.order_by("image").values_list("status", "label__name")
+    found = label_set.annotations.order_by("image_id").values_list("status", "label__name")
     return list(found)
 
 
