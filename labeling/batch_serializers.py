@@ -72,7 +72,7 @@ class BulkSerializer(serializers.Serializer):
         required=False,
         min_value=0,
         max_value=2**31,
-        help_text="With `q`: how many images you mean; where there are more or fewer by now, nothing is written.",
+        help_text="With `q`: how many images you mean. Where the number differs by now, nothing is written.",
     )
     verdict = serializers.ChoiceField(
         ["accepted", "corrected", "none"], help_text="`corrected`: it is `label`, on all of them."

@@ -173,10 +173,11 @@ def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
     if batch.verdict == Verdict.ACCEPTED and batch.label_id is None:
         matched = label_set.matches.filter(image__in=there).values_list("image_id", flat=True)
         there = {image_id: there[image_id] for image_id in matched}
-    newer = label_set.reviews.filter(DECIDES, image__in=there, at__gt=batch.at, undone_by=None)
+    # By when it was asked for: what waited before this one may have been written a moment ago.
+    newer = label_set.reviews.filter(DECIDES, image__in=there, batch__at__gt=batch.at, undone_by=None)
     if votes.asked(label_set) > 1:
         newer = newer.filter(Q(settles=True) | Q(user=batch.user_id))
-    decided = set(newer.exclude(batch=batch).values_list("image_id", flat=True))
+    decided = set(newer.values_list("image_id", flat=True))
     decisions = [
         Decision(image_id, Verdict(batch.verdict), batch.label_id)
         for image_id in image_ids
