@@ -74,8 +74,9 @@ def _begun(request: HttpRequest, label_set: LabelSet, form: BulkForm, batch: Bat
     response = render(
         request, "labeling/_said.html", {"label_set": label_set, "words": words, "undoable": True}
     )
+    # Once this answer is drawn: the grid is not to be asked for twice.
     for event in ("images-changed", "batches-changed", "bulk-done"):
-        trigger_client_event(response, event)
+        trigger_client_event(response, event, after="settle")
     return response
 
 

@@ -199,7 +199,11 @@ def test_by_script_the_grid_is_told_and_the_way_back_offered(
     body = {"image": ids(animals)[:1], "what": "none"}
     answer = client.post(reverse("bulk", args=[animals.pk]), body, headers=HTMX)
     assert "Said none of these of 1" in answer.text and "Undo" in answer.text
-    assert set(json.loads(answer["HX-Trigger"])) == {"images-changed", "batches-changed", "bulk-done"}
+    assert set(json.loads(answer["HX-Trigger-After-Settle"])) == {
+        "images-changed",
+        "batches-changed",
+        "bulk-done",
+    }
     asked = client.post(
         reverse("bulk", args=[animals.pk]), {"all": 1, "count": 1, "what": "none"}, headers=HTMX
     )
