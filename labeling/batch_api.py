@@ -78,7 +78,7 @@ class Batches(GenericAPIView):
             return bulk.say(label_set, request.user, asked["saying"], list(dict.fromkeys(asked["images"])))
         params = QueryDict(mutable=True)
         params["q"] = asked["q"]
-        ids, query = bulk.matching(label_set, params)
+        ids, query = bulk.matching(label_set, request.user, params)
         return bulk.say(label_set, request.user, asked["saying"], ids, query, asked["count"])
 
 

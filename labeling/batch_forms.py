@@ -6,6 +6,7 @@ from django import forms
 from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
+from gallery.access import User
 from labeling import bulk
 from labeling.bulk import Saying
 from labeling.forms import Ids, is_id
@@ -25,9 +26,9 @@ class BulkForm(forms.Form):
     count = forms.IntegerField(required=False, min_value=0)
     overwrites = forms.IntegerField(required=False, min_value=0)
 
-    def __init__(self, data: QueryDict, label_set: LabelSet) -> None:
+    def __init__(self, data: QueryDict, label_set: LabelSet, user: User) -> None:
         super().__init__(data)
-        self.label_set = label_set
+        self.label_set, self.user = label_set, user
         self.fields["image"].required = False
 
     def clean_what(self) -> Saying:
@@ -49,7 +50,7 @@ class BulkForm(forms.Form):
     def images(self) -> tuple[list[int], str]:
         """The ids of the images, and the search line where one chose them. Raises ValidationError."""
         if self.cleaned_data["all"]:
-            return bulk.matching(self.label_set, self.data)
+            return bulk.matching(self.label_set, self.user, self.data)
         return list(dict.fromkeys(self.cleaned_data["image"])), ""
 
     def seen(self) -> dict[str, int | None]:

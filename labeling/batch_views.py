@@ -29,7 +29,7 @@ A_PAGE = 30
 @require_POST
 def bulk_action(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = fetch(LABEL_SETS, request.user, "review", pk=pk)
-    form = BulkForm(request.POST, label_set)
+    form = BulkForm(request.POST, label_set, request.user)
     if not form.is_valid():
         return refused(request, form.sentences())
     try:

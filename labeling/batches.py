@@ -1,6 +1,5 @@
 """Actions on more images than one request can write: asked for here, carried out in parts by a worker."""
 
-import itertools
 import logging
 import time
 import uuid
@@ -18,7 +17,8 @@ from labeling.review import AT_ONCE, Decision, Kind, State, Verdict
 logger = logging.getLogger(__name__)
 # What a request writes itself; more is a worker's.
 IN_REQUEST = 400
-# Between two bulk writes, so that people's writes come in between.
+# At least this long, and as long as a part took, SQLite is free for other people's writes: who waits for it
+# asks it now and then, and would else find it busy each time.
 PAUSE = 0.02
 
 
@@ -100,7 +100,7 @@ def ask_votes(label_set: LabelSet, user: User, votes: int) -> Batch | None:
     if not LabelSet.objects.filter(pk=label_set.pk).exclude(votes=votes).update(votes=votes):
         return None
     label_set.votes = votes
-    answered = label_set.reviews.order_by("image").values_list("image_id", flat=True).distinct()
+    answered = label_set.reviews.order_by("image_id").values_list("image_id", flat=True).distinct()
     batch = Batch(label_set=label_set, user=user, kind=Kind.VOTES, votes=votes)
     return start(batch, list(answered))
 
@@ -147,14 +147,11 @@ def carry_out_waiting(is_stopping: Callable[[], bool]) -> None:
 
 def _carry_out(batch: Batch, is_stopping: Callable[[], bool] = lambda: False) -> None:
     try:
-        for number in itertools.count():
-            part = batch.parts.filter(done=False).first()
-            if part is None or is_stopping():
-                break
-            if number:
-                time.sleep(PAUSE)
+        while not is_stopping() and (part := batch.parts.filter(done=False).first()):
+            began = time.monotonic()
             if not _write(batch, part):
                 break
+            time.sleep(max(PAUSE, time.monotonic() - began))
     except ValidationError as error:  # its label was deleted in the meantime
         logger.info("batch %s ended: %s", batch.pk, error)
         _end(batch, State.FAILED, " ".join(error.messages))

@@ -12,15 +12,6 @@ from labeling.filters import Selection
 from labeling.models import Batch, Label, LabelSet
 from labeling.review import Verdict
 
-# The search line's word for each of the gallery's other parameters.
-WORDS = {
-    "status": "status:",
-    "probability__lt": "probability:<",
-    "probability__gt": "probability:>",
-    "margin__lt": "margin:<",
-    "margin__gt": "margin:>",
-}
-
 
 class Differs(Exception):
     """The data are not what the person saw: nothing was written, and they are asked again."""
@@ -47,25 +38,16 @@ class Saying:
         }[self.verdict]
 
 
-def matching(label_set: LabelSet, params: QueryDict) -> tuple[list[int], str]:
+def matching(label_set: LabelSet, user: User, params: QueryDict) -> tuple[list[int], str]:
     """The ids of the images that a page with these parameters shows, and the search line for them.
 
-    Raises ValidationError for a filter that can't be understood: it would leave nothing out.
+    Raises ValidationError for a line that can't be understood.
     """
-    selection = Selection(label_set, params)
-    if not selection.filterset.is_valid():
-        raise ValidationError(selection.filterset.form.errors.as_data())
+    selection = Selection(label_set, params, user)
+    if selection.mistakes:
+        raise selection.mistakes
     ids = selection.images.order_by("pk").values_list("pk", flat=True)
-    return list(ids), search_line(selection)
-
-
-def search_line(selection: Selection) -> str:
-    parts = [selection.params.get("q", "")]
-    if selection.label is not None:
-        names = dict(selection.label_set.labels.values_list("pk", "name"))
-        parts.append(f'label:"{names.get(selection.label, selection.label)}"')
-    parts += [f"{word}{selection.params[name]}" for name, word in WORDS.items() if name in selection.params]
-    return " ".join(filter(None, parts))[:1000]
+    return list(ids), selection.params.get("q", "")
 
 
 def overwritten(label_set: LabelSet, user: User, image_ids: Sequence[int]) -> int:

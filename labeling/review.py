@@ -380,7 +380,7 @@ def effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[R
     """Of each image, the reviews that decide something and were not taken back, oldest first."""
     deciding: dict[int, list[Review]] = defaultdict(list)
     rows = label_set.reviews.filter(DECIDES, image__in=list(image_ids), undone_by=None)
-    for review in rows.select_related("batch").order_by("id"):
+    for review in rows.order_by("id"):
         deciding[review.image_id].append(review)
     return deciding
 
