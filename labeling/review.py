@@ -70,7 +70,8 @@ def decide(
 
     `settles`: a reviewer's word, which stands over people's votes. Raises ValidationError, and then writes
     nothing: an image or label of another set, an image twice, or `accepted` where there is no suggestion;
-    and Stale where an answer is not the one that was seen, unless those are to be left as they are.
+    and Stale where an answer is not the one that was seen, unless those are to be left as they are and there
+    are others.
     """
     ids = [decision.image_id for decision in decisions]
     names = _locked(label_set, ids)
@@ -80,7 +81,7 @@ def decide(
         if image_id not in names:
             raise ValidationError(f"There is no image {image_id} in this project.")
     stale = _stale(label_set, decisions)
-    if stale and not leave_stale:
+    if stale and (not leave_stale or len(stale) == len(decisions)):
         raise Stale(list(stale.values()), [names[image_id] for image_id in stale])
     decisions = [decision for decision in decisions if decision.image_id not in stale]
     batch = Batch(label_set=label_set, user=user, total=len(decisions))

@@ -10,7 +10,7 @@ from gallery.access import Role
 from gallery.models import Image, Membership, Project
 from labeling import label_sets, leases, review, runs, work
 from labeling.label_sets import LabelSpec
-from labeling.models import Annotation, Label, LabelSet, Lease, Match, Review
+from labeling.models import Annotation, Batch, Label, LabelSet, Lease, Match, Review
 from labeling.review import Decision, Verdict, decide, undo
 from labeling.review import next_undo as last_batch
 from tests.labeling import rows
@@ -310,3 +310,7 @@ def test_of_many_those_that_somebody_decided_about_can_be_left(
     decide(animals, owner, asked, leave_stale=True)
     assert Annotation.objects.get(image=image(animals, 0)).decided_by == colleague
     assert Annotation.objects.get(image=image(animals, 1)).decided_by == owner
+    batches = Batch.objects.count()
+    with pytest.raises(review.Stale):  # an empty batch would be left in the history
+        decide(animals, owner, asked, leave_stale=True)
+    assert Batch.objects.count() == batches
