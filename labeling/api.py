@@ -241,21 +241,25 @@ class Reviews(GenericAPIView):
         }
     )
     def post(self, request: Request, pk: int) -> Response:
-        """Write decisions down, all of them or none.
+        """Write decisions down, all of them or none, but for those that `leave_stale` leaves.
 
         `accepted`: the suggestion stands; `corrected`: it is `label`; `none`: none of these; `skipped`.
         """
         label_set = access.fetch(LabelSet.objects, request.user, "review", pk=pk)
         serializer = ReviewsSerializer(data=request.data)
-        settles = checked(serializer)["settles"]
-        if settles:
+        asked, decisions = checked(serializer), serializer.decisions()
+        if asked["settles"]:
             access.fetch(LabelSet.objects, request.user, "settle disputes", pk=pk)
         try:
-            batch = review.decide(label_set, request.user, serializer.decisions(), settles)
+            batch = review.decide(
+                label_set, request.user, decisions, asked["settles"], leave_stale=asked["leave_stale"]
+            )
         except review.Stale as stale:
             raise Conflict(stale.sentences) from stale
-        decided = label_set.reviews.filter(batch=batch)
-        return Response(BatchSerializer({"batch": batch, "decided": decided}).data, status=201)
+        decided = list(label_set.reviews.filter(batch=batch))
+        left = {decision.image_id for decision in decisions} - {each.image_id for each in decided}
+        answer = {"batch": batch, "decided": decided, "left": sorted(left)}
+        return Response(BatchSerializer(answer).data, status=201)
 
 
 class Undo(GenericAPIView):

@@ -207,6 +207,11 @@ class ReviewsSerializer(serializers.Serializer):
     settles = serializers.BooleanField(
         default=False, help_text="A reviewer's word, which stands over people's votes."
     )
+    leave_stale = serializers.BooleanField(
+        default=False,
+        help_text="Leave what somebody decided about since it was `seen`, and write the others down. "
+        "Where nothing is left to write, it is refused all the same.",
+    )
 
     def decisions(self) -> list[review.Decision]:
         return [
@@ -226,6 +231,9 @@ class DecidedSerializer(serializers.Serializer):
 class BatchSerializer(serializers.Serializer):
     batch = serializers.UUIDField(help_text="Undo takes it.")
     decided = DecidedSerializer(many=True)
+    left = serializers.ListField(
+        child=serializers.IntegerField(), help_text="Images that were left as they are: see `leave_stale`."
+    )
 
 
 class UndoSerializer(serializers.Serializer):
