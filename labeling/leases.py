@@ -11,6 +11,8 @@ from gallery.access import User
 from labeling.models import LabelSet, Lease
 
 LASTS = timedelta(minutes=5)
+# Whoever looks through a whole class at once says nothing before the end of it.
+LASTS_A_CLASS = timedelta(minutes=15)
 # Where a list begins, so that there is room before it.
 START = 2**20
 
@@ -26,7 +28,12 @@ def mine(label_set: LabelSet, user: User, queue: str) -> list[Lease]:
 
 @transaction.atomic
 def hold(
-    label_set: LabelSet, user: User, queue: str, first: Sequence[int] = (), last: Sequence[int] = ()
+    label_set: LabelSet,
+    user: User,
+    queue: str,
+    first: Sequence[int] = (),
+    last: Sequence[int] = (),
+    lasts: timedelta = LASTS,
 ) -> datetime:
     """Hold longer what the person holds in this queue, with more images before and after it.
 
@@ -52,8 +59,17 @@ def hold(
             ],
             ignore_conflicts=True,
         )
-    own.filter(queue=queue).update(until=now + LASTS)
-    return now + LASTS
+    own.filter(queue=queue).update(until=now + lasts)
+    return now + lasts
+
+
+def hold_class(label_set: LabelSet, user: User, image_ids: Sequence[int], queue: str) -> set[int]:
+    """Hold these images, at most some hundreds, for somebody who decides about them together.
+
+    Returns those that the person does hold now.
+    """
+    hold(label_set, user, queue, last=image_ids, lasts=LASTS_A_CLASS)
+    return {lease.image_id for lease in mine(label_set, user, queue)}.intersection(image_ids)
 
 
 def drop(label_set: LabelSet, user: User, image_ids: Collection[int]) -> None:

@@ -2,6 +2,7 @@ from django.urls import path
 
 from labeling import (
     batch_views,
+    class_views,
     key_views,
     label_set_views,
     look_views,
@@ -32,6 +33,8 @@ urlpatterns = [
     path("label-sets/<int:pk>/disputes/settle/", vote_views.settle, name="settle"),
     path("label-sets/<int:pk>/disputes/undo/", vote_views.settle_undo, name="settle_undo"),
     path("label-sets/<int:pk>/agreement/", vote_views.agreement_page, name="agreement"),
+    path("label-sets/<int:pk>/classes/", class_views.classes, name="classes"),
+    path("label-sets/<int:pk>/classes/undo/", class_views.class_undo, name="class_undo"),
     path("label-sets/<int:pk>/export/", views.export, name="export"),
     path("label-sets/<int:pk>/views/", saved_view_pages.views, name="views"),
     path("views/<int:pk>/", saved_view_pages.view, name="saved_view"),

@@ -136,6 +136,10 @@ def body(house: House, path: str, method: str) -> dict:
         ("api/v1/views/<int:pk>/", "patch"): {"name": "Other"},
         ("label-sets/<int:pk>/bulk/", "post"): {"image": image, "what": "accepted"},
         ("api/v1/label-sets/<int:pk>/batches/", "post"): {"images": [image], "verdict": "accepted"},
+        ("label-sets/<int:pk>/classes/", "post"): {
+            "label": house.label_set.labels.first().pk,
+            "image": image,
+        },
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},

@@ -169,6 +169,7 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "decide": {"image": image.pk, "verdict": "none"},
         "settle": {"image": image.pk, "verdict": "none"},
         "undo": {"batch": str(label_set.reviews.first().batch_id)},
+        "classes": {"label": label_set.labels.first().pk, "image": image.pk},
     }
 
 
@@ -306,6 +307,10 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("form", f"{pages}/reviews/", {"image": their_image.pk, "verdict": "none"}),
         ("form", f"{pages}/reviews/", {"image": [image.pk, their_image.pk], "verdict": "none"}),
         ("form", f"{pages}/reviews/", {"image": image.pk, "label": their_label.pk}),
+        ("form", f"{pages}/classes/", {"label": label_set.labels.first().pk, "image": their_image.pk}),
+        ("form", f"{pages}/classes/", {"label": their_label.pk, "image": image.pk}),
+        ("get", f"{pages}/classes/?label={their_label.pk}", {}),
+        ("get", f"{pages}/classes/?again={batch}", {}),
         ("form", f"{pages}/reviews/undo/", {"batch": batch}),
         ("form", f"{pages}/reviews/undo/", {"batch": str(uuid.uuid4())}),
         ("post", f"/api/v1{pages}/batches/", {"images": [their_image.pk], "verdict": "none"}),
