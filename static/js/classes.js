@@ -11,6 +11,8 @@
   const large = () => $("#class-large");
   // The card that keys are about: the one with the focus, or that had it last.
   let current = null;
+  // What a dialog is about: closing one gives the focus back to where it was before, which may be another card.
+  let shown = null;
   const here = () => cards().find((card) => card.id === current);
 
   // What is marked, as the page says it
@@ -140,7 +142,7 @@
     for (const next of [all[at + 1], all[at - 1]]) if (next) new Image().src = next.dataset.preview;
   };
   const show = (card) => {
-    current = card.id;
+    current = shown = card.id;
     rove();
     fill(card);
     if (!large().open) { large().showModal(); large().focus(); }
@@ -165,7 +167,7 @@
   };
   const choose = (card) => {
     const dialog = $("#class-choose");
-    current = card.id;
+    current = shown = card.id;
     $("#class-choose-name").textContent = card.dataset.name;
     $("#class-find").value = "";
     find();
@@ -182,8 +184,9 @@
     if (button) button.click();
   };
   document.addEventListener("close", (event) => {
-    const card = here();
-    if (!card || !event.target.closest("#class-choose, #class-large")) return;
+    const card = event.target.closest("#class-choose, #class-large") && document.getElementById(shown);
+    if (!card) return;
+    current = shown;
     if (event.target.id === "class-choose" && event.target.returnValue) say(card, event.target.returnValue);
     if (!large().open) focusCard(card);
   }, true);
@@ -298,9 +301,10 @@
     event.preventDefault();
     if (busy) return;
     busy = true;
+    sent.setAttribute("aria-busy", "true");
     const values = {};
     for (const [name, value] of new FormData(sent, event.submitter)) (values[name] ??= []).push(value);
-    clipsite.visit(sent.getAttribute("action"), "POST", values).catch(() => {}).finally(() => { busy = false; });
+    clipsite.visit(sent.getAttribute("action"), "POST", values).catch(() => {}).finally(() => { busy = false; sent.removeAttribute("aria-busy"); });
   });
 
   let known = null;
