@@ -107,7 +107,7 @@ def _settle(request: HttpRequest, label_set: LabelSet) -> HttpResponse:
     except ValidationError as error:
         return refused(request, error.messages)
     except Stale as stale:
-        messages.warning(request, " ".join(stale.sentences[:NAMED]))
+        messages.warning(request, _stale(stale.sentences))
     else:
         words, is_whole = _settled(label_set, batch, label, ids)
         (messages.success if is_whole else messages.warning)(request, words)
@@ -141,6 +141,11 @@ def _settled(
     if gone := len(ids) - said.total() - len(left):
         sentences.append(f"{gone:,} {'was' if gone == 1 else 'were'} deleted in the meantime.")
     return " ".join(sentences), said.total() == len(ids)
+
+
+def _stale(sentences: Sequence[str]) -> str:
+    more = len(sentences) - NAMED
+    return " ".join(sentences[:NAMED]) + (f" And so for {more:,} more." if more > 0 else "")
 
 
 def _names(names: Sequence[str]) -> str:

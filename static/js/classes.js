@@ -18,8 +18,11 @@
   // What is marked, as the page says it
 
   const draw = (card) => { $(".pick-choose", card).textContent = chosen(card).textContent; };
+  // Marks outlive a step aside: the page of another class, or a reload.
+  const kept = () => `marks of ${location.pathname} ${form().dataset.label}`;
   const tally = () => {
     const wrong = cards().filter(isWrong);
+    sessionStorage.setItem(kept(), JSON.stringify(wrong.map((card) => [card.id, instead(card).value])));
     const said = (value) => wrong.filter((card) => instead(card).value === value).length;
     const rest = cards().length - wrong.length, none = said("none"), skipped = said("skip");
     const corrected = wrong.length - none - skipped;
@@ -45,14 +48,21 @@
     if (!wrong) instead(card).selectedIndex = 0;
   };
   // `value`: a label's id, "none" or "skip". The label itself is no correction.
-  const say = (card, value) => {
+  const put = (card, value) => {
     mark(card, value !== form().dataset.label);
     if (isWrong(card)) {
       const options = [...instead(card).options];
       if (!options.some((option) => option.value === value)) instead(card).add(new Option(nameOf(value), value));
       instead(card).value = value;
     }
-    changed(card);
+  };
+  const say = (card, value) => { put(card, value); changed(card); };
+  const restore = () => {
+    for (const [id, value] of JSON.parse(sessionStorage.getItem(kept()) ?? "[]")) {
+      const card = document.getElementById(id);
+      // A label may be gone by now.
+      if (card && $(`#class-choose [value="${CSS.escape(value)}"]`)) put(card, value);
+    }
   };
 
   // Moving: one card at a time is in the tab order.
@@ -207,6 +217,8 @@
     history.replaceState(history.state, "", address);
   };
   document.addEventListener("input", (event) => { if (event.target.id === "across") setAcross(event.target.value); });
+  // Keys are off in the range: who moved it by pointer goes on with the pictures.
+  document.addEventListener("pointerup", (event) => { if (event.target.id === "across") focusCard(here() ?? cards()[0]); });
 
   // What buttons and keys do with the current card
 
@@ -282,7 +294,8 @@
     if (event.target.closest(".dropdown-menu.show, [aria-expanded=true]") || $("dialog[open]:not(#class-large)")) return;
     const key = named(event);
     const back = (event.ctrlKey || event.metaKey) && key === "z";
-    if (back ? bound("u") : !plain(event)) { if (back) { event.preventDefault(); bound("u").click(); } return; }
+    if (back && $("#class-undo")) { event.preventDefault(); $("#class-undo").click(); }
+    if (!plain(event)) return;
     if (event.repeat && !(event.key in steps)) { if (key === "Enter") event.preventDefault(); return; }
     if (grid() ? inGrid(event, key) || press(key, event) : pressAlone(key, event)) event.preventDefault();
   });
@@ -297,10 +310,11 @@
 
   document.addEventListener("submit", (event) => {
     const sent = event.target;
-    if (!sent.matches("[data-visit]")) return;
+    if (!sent.matches("[data-visit], .class-across")) return;
     event.preventDefault();
-    if (busy) return;
+    if (busy || !sent.matches("[data-visit]")) return;
     busy = true;
+    if (sent === form()) sessionStorage.removeItem(kept());
     sent.setAttribute("aria-busy", "true");
     const values = {};
     for (const [name, value] of new FormData(sent, event.submitter)) (values[name] ??= []).push(value);
@@ -319,6 +333,7 @@
     if (!first) clipsite.announce([...document.querySelectorAll("#main > .alert > div")].map((one) => one.textContent).join(" "));
     if (!grid()) return;
     if (!new URL(location.href).searchParams.has("across") && localStorage.getItem("across")) setAcross(localStorage.getItem("across"));
+    restore();
     for (const card of cards()) draw(card);
     tally();
     rove();

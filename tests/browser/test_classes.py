@@ -204,6 +204,12 @@ def test_everything_goes_by_keys_and_is_heard(
     assert focused(page) == names[1]
     expect(marked(page)).to_have_count(7)
 
+    # Marks are there again after a reload, and a look at another class.
+    page.reload()
+    expect(marked(page)).to_have_count(7)
+    expect(says).to_have_text("Accept 193 as red circle, correct 5, 1 none of these, leave out 1")
+    hand.press("ArrowRight")
+
     # More in a row, kept in the address and for the next time.
     hand.press("-", "-", "+")
     assert page.locator("#class-grid").get_attribute("data-across") == "9"

@@ -223,6 +223,7 @@ def test_only_what_is_free_can_be_held(animals: LabelSet, owner: User, colleague
     assert leases.hold_class(animals, owner, [second, third], "class-1") == {second, third}
     assert Lease.objects.get(image=second).until > timezone.now() + timedelta(minutes=5), "held anew"
     assert leases.hold_class(animals, owner, [], "class-1") == set()
+    assert leases.hold_class(animals, owner, [10**6], "class-1") == set(), "one that is deleted"
 
 
 # What is written
