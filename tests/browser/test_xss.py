@@ -406,6 +406,18 @@ def test_what_scripts_show_they_show_as_text(watch: Callable[..., Watched], ids:
             page.keyboard.press(key)
         settled("#review")
 
+    # A class: a picture that is marked, and shown large, and the labels that it may have instead.
+    page.goto(f"{label_set}/classes/")
+    page.locator(".class-row a", has_text="xss").first.click()
+    page.locator(".pick").first.wait_for()
+    for key in ("ArrowRight", "x"):
+        page.keyboard.press(key)
+    settled("#class-says")
+    page.keyboard.press("Space")
+    settled("#class-large")
+    page.keyboard.press("l")
+    settled("#class-choose")
+
     page.goto(f"/images/{ids['images']}/?label_set={ids['label-sets']}")
     with page.expect_response(lambda answer: "/reviews/" in answer.url):
         page.keyboard.press("2")
