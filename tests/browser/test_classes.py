@@ -87,6 +87,7 @@ class Hand:
 def open_class(page: Page, made: dict[str, int]) -> None:
     page.goto(f"/label-sets/{made['label_set']}/classes/")
     page.get_by_role("link", name="red circle").click()
+    page.wait_for_url("**label=**")  # and loaded, so that its script runs
     expect(page.locator(".pick")).to_have_count(200)
 
 
@@ -157,6 +158,7 @@ def test_everything_goes_by_keys_and_is_heard(
     while page.evaluate("document.activeElement.closest('.class-row a')?.textContent") != "red circle":
         page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    page.wait_for_url("**label=**")
     expect(page.locator(".pick")).to_have_count(200)
     names = [card.get_attribute("data-name") for card in page.locator(".pick").all()]
     hand, live, says = Hand(page), page.locator("#live"), page.locator("#class-says")
