@@ -10,6 +10,7 @@ from labeling import (
     review_views,
     run_views,
     saved_view_pages,
+    statistics_views,
     views,
     vote_views,
 )
@@ -44,6 +45,7 @@ urlpatterns = [
     path("batches/<uuid:pk>/", batch_views.batch, name="batch"),
     path("batches/<uuid:pk>/undo/", batch_views.batch_undo, name="batch_undo"),
     path("batches/<uuid:pk>/stop/", batch_views.batch_stop, name="batch_stop"),
+    path("label-sets/<int:pk>/statistics/", statistics_views.statistics, name="statistics"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),

@@ -107,6 +107,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["board", "serializers", "forms", "tasks", "bulk", "history"],
         ["queue", "classes"],
         ["batches"],
+        ["statistics"],
         ["exports", "best_match", "figures", "review", "label_sets", "assignments"],
         ["saved_views"],
         ["ballots", "agreement"],

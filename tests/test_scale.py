@@ -42,6 +42,7 @@ ON_ROWS = [
     "tests/labeling/test_review.py",
     "tests/labeling/test_runs.py",
     "tests/labeling/test_saved_views.py",
+    "tests/labeling/test_statistics.py",
     "tests/labeling/test_views.py",
     "tests/labeling/test_vote_views.py",
     "tests/labeling/test_votes.py",

@@ -84,6 +84,8 @@ PATHS = [
     "/label-sets/{label_set}/views/",
     "/label-sets/{label_set}/classes/",
     "/label-sets/{label_set}/classes/?label={label}",
+    "/label-sets/{label_set}/statistics/",
+    "/label-sets/{label_set}/statistics/?order=weakest",
     "/images/{image}/",
     "/images/{commented}/",
     "/images/{commented}/comments/",
