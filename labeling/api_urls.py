@@ -1,6 +1,15 @@
 from django.urls import path
 
-from labeling import api, batch_api, queue_api, review_api, saved_view_api, statistics_api, vote_api
+from labeling import (
+    api,
+    assignment_api,
+    batch_api,
+    queue_api,
+    review_api,
+    saved_view_api,
+    statistics_api,
+    vote_api,
+)
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
@@ -22,6 +31,7 @@ urlpatterns = [
     path("label-sets/<int:pk>/export/", api.Export.as_view(), name="api-export"),
     path("label-sets/<int:pk>/views/", saved_view_api.Views.as_view(), name="api-views"),
     path("views/<int:pk>/", saved_view_api.ViewDetail.as_view(), name="api-view"),
+    path("label-sets/<int:pk>/assignments/", assignment_api.Assignments.as_view(), name="api-assignments"),
     path(
         "label-sets/<int:pk>/statistics/",
         statistics_api.LabelSetStatistics.as_view(),

@@ -10,6 +10,7 @@ from django.db import OperationalError, transaction
 from django.db.models import Sum
 
 from gallery.access import User
+from gallery.models import Membership
 from labeling import assignments, review, runs
 from labeling.models import Batch, BatchPart, LabelSet
 from labeling.review import AT_ONCE, Decision, Kind, State, Verdict
@@ -64,11 +65,11 @@ def undo(label_set: LabelSet, user: User, role: str, batch_id: uuid.UUID) -> Bat
     if batch is None:
         return None
     review.check_may_reverse(batch, user, role)
-    if batch.kind == Kind.ASSIGN:
-        return assignments.take_back(batch, user)
     if batch.kind == Kind.VOTES:
         return None
     cancel(batch)
+    if batch.kind == Kind.ASSIGN:
+        return assignments.take_back(batch, user)
     done = batch.reviews if batch.kind == Kind.UNDO else review.standing(batch)
     if done.count() <= IN_REQUEST:
         reverse = review.redo if batch.kind == Kind.UNDO else review.undo
@@ -103,6 +104,20 @@ def ask_votes(label_set: LabelSet, user: User, votes: int) -> Batch | None:
     answered = label_set.reviews.order_by("image_id").values_list("image_id", flat=True).distinct()
     batch = Batch(label_set=label_set, user=user, kind=Kind.VOTES, votes=votes)
     return start(batch, list(answered))
+
+
+def assign(
+    label_set: LabelSet, user: User, parts: Sequence[tuple[Membership, Sequence[int]]], query: str = ""
+) -> list[Batch]:
+    """Give each member their images, as one batch each; none to who would get no image."""
+    return [
+        start(
+            Batch(label_set=label_set, user=user, kind=Kind.ASSIGN, assignee_id=member.user_id, query=query),
+            image_ids,
+        )
+        for member, image_ids in parts
+        if image_ids
+    ]
 
 
 def start(batch: Batch, image_ids: Sequence[int]) -> Batch:

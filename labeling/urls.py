@@ -1,6 +1,7 @@
 from django.urls import path
 
 from labeling import (
+    assignment_views,
     batch_views,
     class_views,
     key_views,
@@ -46,6 +47,8 @@ urlpatterns = [
     path("batches/<uuid:pk>/undo/", batch_views.batch_undo, name="batch_undo"),
     path("batches/<uuid:pk>/stop/", batch_views.batch_stop, name="batch_stop"),
     path("label-sets/<int:pk>/statistics/", statistics_views.statistics, name="statistics"),
+    path("label-sets/<int:pk>/assignments/", assignment_views.assignments_page, name="assignments"),
+    path("label-sets/<int:pk>/assignments/undo/", assignment_views.assignment_undo, name="assignment_undo"),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),

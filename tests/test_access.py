@@ -139,6 +139,11 @@ def body(house: House, path: str, method: str) -> dict:
         ("label-sets/<int:pk>/classes/", "post"): {
             "label": house.label_set.labels.first().pk,
             "image": image,
+        ("label-sets/<int:pk>/assignments/", "post"): {
+            "split": "equal",
+            "order": "newest",
+            "expected": len(SHAPES),
+            "member": house.project.memberships.get(user=house.people["labeler"]).pk,
         },
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
@@ -161,6 +166,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("api/v1/label-sets/<int:pk>/reviews/", "post"): {
             "reviews": [{"image": image, "verdict": "accepted"}]
         },
+        ("api/v1/label-sets/<int:pk>/assignments/", "post"): {"members": [{"username": "labeler"}]},
         ("image_text_similarity_best_match", "post"): texts
         | {"image_base64": base64.b64encode(picture()).decode()},
     }.get((path, method), {"confirmed": "yes"} if not path.startswith("api/") else {})

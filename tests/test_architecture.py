@@ -104,7 +104,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         pages,
         ["saved_view_pages"],
         ["batch_forms", "batch_serializers", "class_forms"],
-        ["board", "serializers", "forms", "tasks", "bulk", "history"],
+        ["board", "serializers", "forms", "tasks", "bulk", "history", "assignment_forms"],
         ["queue", "classes"],
         ["batches"],
         ["statistics"],

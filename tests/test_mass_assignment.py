@@ -28,6 +28,8 @@ from tests.walk import routes
 JSON = "application/json"
 READ = ("get", "head", "options")
 GIVES_LABEL = {"reviews", "settle"}
+# By part of a path: fields that choose what a request is about.
+CHOOSING = {"/review": ("label",), "/assignments/": ("label", "status", "images")}
 
 
 def furnish(project: Project, user: User) -> Project:
@@ -170,6 +172,13 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "settle": {"image": image.pk, "verdict": "none"},
         "undo": {"batch": str(label_set.reviews.first().batch_id)},
         "classes": {"label": label_set.labels.first().pk, "image": image.pk},
+        "api-assignments": {"members": [{"username": "olga"}]},
+        "assignments": {
+            "split": "equal",
+            "order": "newest",
+            "expected": "1",
+            "member": mine.memberships.get(role=Role.OWNER).pk,
+        },
     }
 
 
@@ -238,6 +247,9 @@ def test_a_field_too_many_reaches_nobody_elses_rows(
                     for k, v in extra.items()
                     if k != "label" or not GIVES_LABEL & {*route.path.split("/")}
                 }
+                # A label of theirs is refused, or chooses no image: another test.
+                known = next((known for part, known in CHOOSING.items() if part in route.path), ())
+                fields = {k: v for k, v in extra.items() if k not in known}
                 body = mixed(meant.get(name, {}), fields)
                 answer = sent(client, name, route.address(addresses), method, body)
                 assert answer.status_code < 500, (name, answer.content)
@@ -311,6 +323,11 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("form", f"{pages}/classes/", {"label": their_label.pk, "image": image.pk}),
         ("get", f"{pages}/classes/?label={their_label.pk}", {}),
         ("get", f"{pages}/classes/?again={batch}", {}),
+        ("post", f"{api}/assignments/", {"members": [{"username": "olga"}], "images": [their_image.pk]}),
+        ("post", f"{api}/assignments/", {"members": [{"username": "olga"}], "label": their_label.pk}),
+        ("post", f"{api}/assignments/", {"members": [{"username": "sven"}]}),
+        ("form", f"{pages}/assignments/", {"member": member.pk, "split": "equal", "order": "newest"}),
+        ("form", f"{pages}/assignments/undo/", {"batch": batch}),
         ("form", f"{pages}/reviews/undo/", {"batch": batch}),
         ("form", f"{pages}/reviews/undo/", {"batch": str(uuid.uuid4())}),
         ("post", f"/api/v1{pages}/batches/", {"images": [their_image.pk], "verdict": "none"}),

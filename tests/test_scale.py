@@ -35,6 +35,7 @@ ON_ROWS = [
     "tests/gallery/test_views.py",
     "tests/labeling/test_agreement.py",
     "tests/labeling/test_api.py",
+    "tests/labeling/test_assignments.py",
     "tests/labeling/test_exports.py",
     "tests/labeling/test_filters.py",
     "tests/labeling/test_queue.py",

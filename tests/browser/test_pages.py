@@ -86,6 +86,7 @@ PATHS = [
     "/label-sets/{label_set}/classes/?label={label}",
     "/label-sets/{label_set}/statistics/",
     "/label-sets/{label_set}/statistics/?order=weakest",
+    "/label-sets/{label_set}/assignments/",
     "/images/{image}/",
     "/images/{commented}/",
     "/images/{commented}/comments/",
