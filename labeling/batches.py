@@ -5,11 +5,11 @@ import time
 import uuid
 from collections.abc import Callable, Iterator, Sequence
 
-from django.core.exceptions import ValidationError
+from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, transaction
 from django.db.models import Sum
 
-from gallery.access import User
+from gallery.access import User, allowed
 from gallery.models import Membership
 from labeling import assignments, review, runs
 from labeling.models import Batch, BatchPart, LabelSet
@@ -88,6 +88,18 @@ def is_large(label_set: LabelSet, batch_id: uuid.UUID) -> bool:
     if batch is None:
         return False
     return batch.state == State.RUNNING or review.standing(batch).count() > IN_REQUEST
+
+
+def clear_all(label_set: LabelSet, user: User, role: str, image_ids: Sequence[int], query: str = "") -> Batch:
+    """Take back what settled each of many images, whoever said it, as one batch.
+
+    Raises ValidationError where there is no image, and PermissionDenied unless the role may undo for others.
+    """
+    if not image_ids:
+        raise ValidationError("There is no image to decide about.")
+    if "undo for others" not in allowed(role):
+        raise PermissionDenied("Ask a reviewer of the project to take back what others decided.")
+    return start(Batch(label_set=label_set, user=user, kind=Kind.UNDO, query=query), image_ids)
 
 
 @transaction.atomic

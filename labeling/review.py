@@ -260,10 +260,14 @@ def standing(batch: Batch) -> QuerySet[Review]:
 def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
     """Of the batch that `batch` reverses, take back what it says of these images, inside a transaction.
 
-    Returns how many were left, since somebody decided after it.
+    One that reverses no batch takes back what settled each of them. Returns how many were left, since
+    somebody decided after it.
     """
     _locked(batch.label_set, image_ids)
-    reviews = list(standing(batch.reverses).filter(image__in=image_ids))
+    if batch.reverses_id:
+        reviews = list(standing(batch.reverses).filter(image__in=image_ids))
+    else:
+        reviews = _settling(batch.label_set, image_ids)
     newer = _newer(batch.label_set, reviews)
     undone = [
         Review(
@@ -282,6 +286,15 @@ def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
     Review.objects.bulk_create(undone, batch_size=AT_ONCE)
     settle(batch.label_set, [review.image_id for review in undone])
     return len(image_ids) - len(undone)
+
+
+def _settling(label_set: LabelSet, image_ids: Sequence[int]) -> list[Review]:
+    """Of each image the answer that counts most: a reviewer's word where several vote, else the last one."""
+    asked, found = votes.asked(label_set), []
+    for answers in effective(label_set, image_ids).values():
+        words = [review for review in answers if review.settles] if asked > 1 else []
+        found.append((words or answers)[-1])
+    return found
 
 
 def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:

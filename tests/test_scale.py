@@ -34,6 +34,7 @@ ON_ROWS = [
     "tests/gallery/test_uploads.py",
     "tests/gallery/test_views.py",
     "tests/labeling/test_agreement.py",
+    "tests/labeling/test_admin.py",
     "tests/labeling/test_api.py",
     "tests/labeling/test_assignments.py",
     "tests/labeling/test_exports.py",

@@ -173,7 +173,7 @@ def test_what_the_door_refuses_is_said(root: Client, decided: LabelSet) -> None:
     assert "Given twice" in answer.text or "already exists" in answer.text
     first.refresh_from_db()
     assert first.name != second.name
-    unlabelled = {"name": "Labels", "templates": '["no place for it"]', **inline("labels")}
+    unlabelled = {"name": "Labels", "votes": 1, "templates": '["no place for it"]', **inline("labels")}
     answer = root.post(page(decided, "change"), unlabelled, follow=True)
     assert "has no {label} in it" in answer.text
 
