@@ -139,6 +139,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("label-sets/<int:pk>/classes/", "post"): {
             "label": house.label_set.labels.first().pk,
             "image": image,
+        },
         ("label-sets/<int:pk>/assignments/", "post"): {
             "split": "equal",
             "order": "newest",
