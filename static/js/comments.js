@@ -8,6 +8,8 @@
     const dialog = opener && document.getElementById(opener.dataset.dialog);
     if (!dialog || event.ctrlKey || event.metaKey || event.shiftKey) return;
     event.preventDefault();
+    // Where the focus goes back to; left in the closed dialog, it would take the next key.
+    if (document.activeElement === document.body) opener.closest("[tabindex]")?.focus({ preventScroll: true });
     dialog.showModal();
   });
 
