@@ -44,6 +44,7 @@
   };
   const begin = () => {
     const review = shown();
+    heldUntil(review);
     review.focus({ preventScroll: true });
     const picture = $(".stage img", review);
     hold(Boolean(picture) && !picture.complete);
@@ -51,13 +52,21 @@
     lookAhead();
   };
 
-  // The images that follow are there before anybody asks for them.
+  // The images that follow are there before anybody asks for them. Each that comes makes all be held longer: leaving
+  // the page lets go of what it holds until then.
 
   let ahead = [];
+  let until = "";
+  const heldUntil = (review) => {
+    if (review?.dataset.until > until) until = review.dataset.until;
+    if (until && shown().dataset.until) shown().dataset.until = until;
+  };
   const answered = new Set();
   const fetched = (image, address) => {
     const entry = { image, address, review: null };
-    entry.done = ask(address).then(({ ok, text }) => { if (ok) entry.review = parsed(text); });
+    entry.done = ask(address).then(({ ok, text }) => {
+      if (ok) heldUntil(entry.review = parsed(text));
+    });
     return entry;
   };
   const lookAhead = async () => {
@@ -132,6 +141,7 @@
   const seen = (review) => $("[name=seen]", review)?.value;
   const refresh = (review) => {
     const here = shown();
+    heldUntil(review);
     const isSame = review.dataset.image === here.dataset.image;
     if (isSame && seen(review) !== seen(here)) { draw(review); return; }
     $(".review-progress", here).replaceWith($(".review-progress", review));
@@ -212,7 +222,6 @@
     for (const post of rest) ask(post.address, post.body);
     waiting.length = 0;
   });
-  addEventListener("pageshow", (event) => { if (event.persisted && shown()) location.reload(); });
 
   document.addEventListener("htmx:afterSettle", (event) => {
     if (!shown() || !["review", "main"].includes(event.target.id)) return;
