@@ -243,11 +243,14 @@ def show(queue: Queue, image_id: int | None = None) -> Place | None:
     The list is held for some minutes more, and grows near its end. None where there is no such image, or
     nothing left that nobody else holds.
     """
-    held, until = fill(queue, image_id)
-    shown = image_id or next(iter(held), None)
     skipped = _skips(queue.label_set, queue.user).filter(image=OuterRef("pk"))
     images = queue.label_set.images().annotate(was_skipped=Exists(skipped))
-    image = images.filter(pk=shown).first() if shown else None
+    # An image that is of another project is looked for first: then nothing is held.
+    image = images.filter(pk=image_id).first() if image_id else None
+    if image_id and image is None:
+        return None
+    held, until = fill(queue, image_id)
+    image = image or (images.filter(pk=held[0]).first() if held else None)
     return Place(queue, image, held, until) if image else None
 
 

@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 from gallery.models import Comment, Image, Membership, Project, Upload, UploadEntry
 from labeling import batches
-from labeling.models import Batch, LabelSet
+from labeling.models import Batch, LabelSet, Lease
 from tests.conftest import picture
 from tests.labeling import rows
 from tests.walk import routes
@@ -111,6 +111,8 @@ def addresses(
 
 def ask(client: Client, address: str, parameter: str = "") -> tuple[HttpResponse, int]:
     reset_queries()
+    # A queue is drawn up as for who asks for it the first time.
+    Lease.objects.all().delete()
     with CaptureQueriesContext(connection) as queries:
         answer = client.get(f"{address}{'&' if '?' in address else '?'}{parameter}" if parameter else address)
         if answer.streaming:
@@ -124,7 +126,13 @@ def told(answer: HttpResponse) -> object:
         return b"".join(answer.streaming_content)
     if "json" in answer.get("Content-Type", ""):
         found = answer.json()
-        return found.get("results", found)
+        found = found.get("results", found)
+        # Until when an image is held is counted from now.
+        return (
+            [row | {"until": None} for row in found]
+            if answer.resolver_match.url_name == "api-queue"
+            else found
+        )
     context = answer.context
     if context is None:
         return answer.text
