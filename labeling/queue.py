@@ -67,13 +67,15 @@ def waiting(queue: Queue) -> QuerySet[Match]:
     label_set, user = queue.label_set, queue.user
     matches = label_set.matches.order_by()
     if queue.images is not None:
-        matches = matches.filter(image__in=queue.images.order_by().values("pk"))
+        matches = matches.filter(Exists(queue.images.order_by().filter(pk=OuterRef("image"))))
     if queue.settled:
         since = datetime.fromtimestamp(queue.since, UTC)
-        return matches.filter(~Exists(_own(label_set, user).filter(at__gt=since, image=OuterRef("image"))))
+        return matches.filter(
+            ~Exists(_said(label_set, user, OuterRef("image")).filter(DECIDES, at__gt=since))
+        )
     matches = matches.filter(~Exists(Annotation.objects.filter(label_set=label_set, image=OuterRef("image"))))
     if label_set.votes > 1:
-        return matches.filter(~Exists(_own(label_set, user).filter(image=OuterRef("image"))))
+        return matches.filter(~Exists(_said(label_set, user, OuterRef("image")).filter(DECIDES)))
     given = Assignment.objects.filter(label_set=label_set, image=OuterRef("image"))
     return matches.filter(~Exists(given) | Exists(given.filter(user=user)))
 
@@ -81,6 +83,13 @@ def waiting(queue: Queue) -> QuerySet[Match]:
 def _own(label_set: LabelSet, user: User) -> QuerySet[Review]:
     """What stands of this person's decisions."""
     return Review.objects.filter(DECIDES, label_set=label_set, user=user, undone_by=None)
+
+
+def _said(label_set: LabelSet, user: User, image: OuterRef | int) -> QuerySet[Review]:
+    """What stands of this person's reviews of one image, skips among them."""
+    # Looked up by the image: by the person, an index would lead through all that they ever decided.
+    reviews = Review.objects.alias(by=F("user_id") + 0)
+    return reviews.filter(label_set=label_set, by=user.pk, image=image, undone_by=None)
 
 
 def _skips(label_set: LabelSet, user: User) -> QuerySet[Review]:
@@ -127,7 +136,8 @@ def _layers(queue: Queue) -> Iterator[tuple[QuerySet[Match], bool]]:
     assigned = label_set.assignments.filter(user=user).order_by().values("image")
     yield fresh.filter(image__in=assigned).order_by(*_keys(queue, few=True)), True
     yield fresh.order_by(*_keys(queue)), True
-    last = _skips(label_set, user).filter(image=OuterRef("image")).order_by("-pk").values("pk")[:1]
+    skips = _said(label_set, user, OuterRef("image")).filter(verdict=Verdict.SKIPPED)
+    last = skips.order_by("-pk").values("pk")[:1]
     yield free.filter(image__in=skipped).order_by(Subquery(last)), False
 
 
@@ -213,8 +223,8 @@ class Place:
 
     @cached_property
     def _decided_here(self) -> Review | None:
-        own = _own(self.queue.label_set, self.queue.user)
-        return own.filter(image=self.image.pk).order_by("at", "pk").last()
+        said = _said(self.queue.label_set, self.queue.user, self.image.pk).filter(DECIDES).order_by()
+        return max(said, key=lambda review: (review.at, review.pk), default=None)
 
 
 def _beside(decided: QuerySet[Review], here: Review, forward: bool) -> int | None:
@@ -243,7 +253,7 @@ def show(queue: Queue, image_id: int | None = None) -> Place | None:
     The list is held for some minutes more, and grows near its end. None where there is no such image, or
     nothing left that nobody else holds.
     """
-    skipped = _skips(queue.label_set, queue.user).filter(image=OuterRef("pk"))
+    skipped = _said(queue.label_set, queue.user, OuterRef("pk")).filter(verdict=Verdict.SKIPPED)
     images = queue.label_set.images().annotate(was_skipped=Exists(skipped))
     # An image that is of another project is looked for first: then nothing is held.
     image = images.filter(pk=image_id).first() if image_id else None
