@@ -51,6 +51,7 @@ class AssignSerializer(serializers.Serializer):
     images = serializers.ListField(
         child=IdField(), required=False, max_length=MOST_IMAGES, help_text="Of these alone; else of all."
     )
+    q = serializers.CharField(required=False, max_length=1000, help_text="A search line, as in the gallery.")
     label = IdField(required=False)
     status = serializers.ChoiceField(STATUSES, required=False)
     probability__lt = serializers.FloatField(required=False)
@@ -107,10 +108,10 @@ class Assignments(GenericAPIView):
         """Give images to members to review, no image to more people than votes are asked for."""
         label_set = access.fetch(LabelSet.objects.select_related("project"), request.user, "assign", pk=pk)
         asked = checked(AssignSerializer(data=request.data))
-        plan = _plan(label_set, asked)
+        plan = _plan(label_set, request.user, asked)
         if asked.get("expected", plan.total) != plan.total:
             raise Conflict(f"It would be {plan.total} by now, not {asked['expected']}. Nothing was given.")
-        made = batches.assign(label_set, request.user, plan.parts)
+        made = batches.assign(label_set, request.user, plan.parts, asked.get("q", ""))
         names = {member.user_id: member.user for member, _ in plan.parts}
         for batch in made:
             batch.assignee = names[batch.assignee_id]
@@ -118,11 +119,14 @@ class Assignments(GenericAPIView):
         return Response(AssignmentsSerializer(answer).data, status=201)
 
 
-def _plan(label_set: LabelSet, asked: dict[str, Any]) -> Plan:
+def _plan(label_set: LabelSet, user: access.User, asked: dict[str, Any]) -> Plan:
     """Raises ValidationError."""
     params = QueryDict(mutable=True)
     params.update({name: asked[name] for name in ImageFilter.base_filters if name in asked})
-    images = ImageFilter(params, label_set.images()).qs
+    filters = ImageFilter(params, label_set.images(), label_set=label_set, user=user)
+    if not filters.is_valid():
+        raise ValidationError(filters.form.errors.as_data())
+    images = filters.qs
     if "images" in asked:
         images = images.filter(pk__in=asked["images"])
     given = asked["members"]

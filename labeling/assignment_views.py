@@ -7,7 +7,7 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
 from django.core.paginator import Page, Paginator
 from django.db.models import Exists, F, OuterRef, Q, Sum
-from django.http import HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.utils.cache import patch_vary_headers
 from django.views.decorators.http import require_http_methods, require_POST
@@ -16,27 +16,28 @@ from gallery.access import allowed, fetch
 from labeling import assignments, batches
 from labeling.assignment_forms import AssignForm
 from labeling.assignments import Plan
-from labeling.filters import Selection
+from labeling.filters import line_of
 from labeling.forms import UndoForm
 from labeling.models import Batch, LabelSet
 
 BATCHES_A_PAGE = 20
-# The filters that have a field of their own.
-FIELDS = ("label", "probability__lt")
 CHANGED = "Something has changed since you looked. Nothing was given: look again, and give what is there now."
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def assignments_page(request: HttpRequest, pk: int) -> HttpResponse:
-    """`?member=…` and the other fields of the form show what would be given to whom; a POST gives it."""
+    """`?q=…` is the line to begin with; with `member` and the other fields it shows what would be given to
+    whom, and a POST gives it."""
     action = "assign" if request.method == "POST" else "view"
     rows = LabelSet.objects.select_related("project").prefetch_related("labels")
     label_set = fetch(rows, request.user, action, pk=pk)
     if "assign" not in allowed(label_set.role):
         return _page(request, label_set)
     sent = request.POST if request.method == "POST" else request.GET
-    form = AssignForm(label_set, sent if "member" in sent or "split" in sent else None)
+    is_asked = request.method == "POST" or "member" in sent or "split" in sent
+    line = line_of(label_set, sent)
+    form = AssignForm(label_set, request.user, sent if is_asked else None, line)
     plan, status = None, 200
     if form.is_bound and form.is_valid():
         try:
@@ -46,7 +47,7 @@ def assignments_page(request: HttpRequest, pk: int) -> HttpResponse:
     if request.method == "POST":
         status = 409 if plan else 400
         if plan and request.POST.get("expected") == expected(plan):
-            batches.assign(label_set, request.user, plan.parts, _query(form))
+            batches.assign(label_set, request.user, plan.parts, str(form.cleaned_data["q"])[:1000])
             messages.success(request, f"{_given(plan)}.")
             return redirect("assignments", pk)
     return _page(request, label_set, form, plan, status)
@@ -63,13 +64,6 @@ def _given(plan: Plan) -> str:
     (first, number), *others = parts
     words = f"{first} gets {number:,} image{'' if number == 1 else 's'}"
     return ", ".join([words, *(f"{name} {number:,}" for name, number in others)])
-
-
-def _query(form: AssignForm) -> str:
-    """The filters, as the history shows them."""
-    chosen = form.filterset.form.cleaned_data
-    named = {name: chosen.get(name) for name in Selection.NAMES if name != "ordering"}
-    return " ".join(f"{name}:{value}" for name, value in named.items() if value not in (None, ""))[:1000]
 
 
 def _page(
@@ -99,8 +93,6 @@ def _page(
         template = "labeling/_plan.html" if request.htmx.target == "plan" else "labeling/_assigned.html"
     if template != "labeling/_plan.html":
         context |= _assigned(request, label_set)
-    if form:
-        context |= _filters(request.POST or request.GET)
     response = render(request, template, context, status=status)
     patch_vary_headers(response, ["HX-Request"])
     return response
@@ -108,14 +100,7 @@ def _page(
 
 def _fields(form: AssignForm) -> list[tuple[str, str]]:
     """What the form says, to be sent once more with a yes."""
-    names = {*form.fields, *Selection.NAMES}
-    return [(name, value) for name, values in form.data.lists() if name in names for value in values]
-
-
-def _filters(params: QueryDict) -> dict[str, Any]:
-    """The gallery's filters that the form shows as fields, and those that it only takes along."""
-    given = {name: params[name] for name in Selection.NAMES if params.get(name) and name != "ordering"}
-    return {"filters": given, "other_filters": [pair for pair in given.items() if pair[0] not in FIELDS]}
+    return [(name, value) for name, values in form.data.lists() if name in form.fields for value in values]
 
 
 def _assigned(request: HttpRequest, label_set: LabelSet) -> dict[str, Any]:

@@ -168,6 +168,8 @@ def _what(batch: Batch, tallies: dict[uuid.UUID, Tally], is_blind: bool) -> str:
             return f"{word} {number:,} of an earlier action"
         part = f" {number:,} of" if number < tallies[subject.pk].written else ""
         return f"{word}{part}: {_what(subject, tallies, is_blind)}"
+    if batch.kind == Kind.UNDO:
+        return f"took {number:,} decision{'' if number == 1 else 's'} back"
     if batch.kind == Kind.VOTES:
         return f"asked for {batch.votes} vote{'' if batch.votes == 1 else 's'}"
     if batch.kind == Kind.ASSIGN:

@@ -15,7 +15,7 @@ from django.urls import reverse
 
 from gallery.access import Role
 from gallery.models import Image, Membership, Project
-from labeling import assignments, batches, review
+from labeling import assignments, batches, history, review
 from labeling.models import Annotation, Assignment, Batch, Label, LabelSet, Match, Review
 from labeling.review import Decision, Verdict
 from tests.labeling import rows
@@ -104,8 +104,8 @@ def test_answers_become_none_of_these_and_come_back_by_undo(
     assert "1 undone." in act(root, "undo", [batch]).text
     assert state(label_set) == before
     assert "In 1 there was nothing to take back" in act(root, "undo", [batch]).text
-    history = Review.objects.filter(image=chosen[0].image_id).values_list("user__username", "verdict")
-    assert list(history) == [("olga", "accepted"), ("root", "none"), ("root", "undone")]
+    said = Review.objects.filter(image=chosen[0].image_id).values_list("user__username", "verdict")
+    assert list(said) == [("olga", "accepted"), ("root", "none"), ("root", "undone")]
 
 
 def test_decisions_are_taken_back_as_one_batch_and_brought_back_by_undo(
@@ -120,6 +120,8 @@ def test_decisions_are_taken_back_as_one_batch_and_brought_back_by_undo(
     assert "Done for 5 images" in done.text
     batch = label_set.batches.get(kind="undo")
     assert (batch.total, batch.reviews.count(), batch.state) == (5, 5, "done")
+    [entry] = history.told(label_set, owner, Role.OWNER, [batch])
+    assert entry.what == "took 5 decisions back" and entry.may_undo
     # Of the first the last word is taken back, and what was said before it stands again.
     assert state(label_set)[first][0] == "accepted"
     assert len(state(label_set)) == IMAGES - 4
