@@ -1,5 +1,6 @@
 """Every page as it is seen: no accessibility violation, nothing wider than the window, light and dark."""
 
+import uuid
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -87,6 +88,9 @@ PATHS = [
     "/label-sets/{label_set}/statistics/",
     "/label-sets/{label_set}/statistics/?order=weakest",
     "/label-sets/{label_set}/assignments/",
+    "/label-sets/{label_set}/history/",
+    "/label-sets/{label_set}/history/?kind=votes",
+    "/batches/{batch}/",
     "/images/{image}/",
     "/images/{commented}/",
     "/images/{commented}/comments/",
@@ -122,6 +126,9 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
         "image": site.value(f"SELECT max(image_id) FROM labeling_match WHERE label_set_id = {label_set}"),
         "commented": site.value("SELECT max(image_id) FROM gallery_comment"),
         "run": site.value("SELECT max(id) FROM labeling_scoringrun"),
+        "batch": uuid.UUID(
+            site.value(f"SELECT max(id) FROM labeling_batch WHERE label_set_id = {label_set}")
+        ),
         "upload": site.value("SELECT max(id) FROM gallery_upload"),
     }
 

@@ -80,7 +80,7 @@ def test_all_that_match_are_those_of_the_page(
     answer = post(login(owner), animals, all="1", label=cat, count=2, what="none")
     assert answer.status_code == 302
     assert answers(animals) == [("none", None), ("none", None)]
-    assert Batch.objects.get().query == 'label:"cat"'
+    assert Batch.objects.get().query == "label:cat"
 
 
 def test_a_filter_that_is_not_understood_is_not_left_out(
