@@ -1,6 +1,6 @@
 """The review page at 1,000 and at 100,000 pictures, in each order, also with half of them settled.
 
-    .venv/bin/python benchmarks/queue.py
+    .venv/bin/python benchmarks/review_queue.py
 
 Prints the middle of fifteen answers and how many queries each takes: for who opens the page and is given a
 list, for who looks again at what is theirs, and for who decides. One that takes 200 ms or more at 100,000
@@ -17,8 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
-# By its folder's name this file would be taken for Python's own module `queue`.
-sys.path[:1] = [str(ROOT)]
+sys.path.insert(0, str(ROOT))
 FOLDER = tempfile.TemporaryDirectory(prefix="clipsite-benchmark-")
 os.environ |= {"DATA_DIR": FOLDER.name, "DJANGO_SETTINGS_MODULE": "clipsite.settings"}
 
