@@ -4,8 +4,8 @@
 
 Prints the middle of fifteen answers and how many queries each takes: for who opens the page and is given a
 list, for who looks again at what is theirs, and for who decides. One that takes 200 ms or more at 100,000
-pictures, or more queries than at 1,000, makes the command exit with 1. In brackets: the processor's time, which
-tells a slow page from a machine that is busy with something else.
+pictures, or more queries than at 1,000, makes the command exit with 1. In brackets: the time of the
+processor, which tells a slow page from a machine that is busy with something else.
 """
 
 import os
@@ -132,7 +132,8 @@ def main() -> int:
                 good = many < MOST and queries == few_queries
                 missed |= not good
                 print(
-                    f"{state:>18}, {order:>9}, {name:>15}: {few:4.0f} ms, {many:4.0f} ms ({work:3.0f}; under {MOST}), "
+                    f"{state:>18}, {order:>9}, {name:>15}: {few:4.0f} ms, {many:4.0f} ms "
+                    f"({work:3.0f}; under {MOST}), "
                     f"{few_queries} and {queries} queries {'ok' if good else 'MISSED'}",
                     flush=True,
                 )

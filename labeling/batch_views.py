@@ -173,7 +173,7 @@ def history_page(request: HttpRequest, pk: int) -> HttpResponse:
         "label_set": label_set,
         "project": label_set.project,
         "may": allowed(label_set.role),
-        "tab": "history",
+        "tab": "progress",
         "chosen": chosen,
         "people": [member.user.get_username() for member in members],
         "kinds": Batch.Kind.choices,

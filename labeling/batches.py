@@ -210,7 +210,12 @@ def _end(batch: Batch, state: State, error: str = "") -> None:
 
 
 def cancel(batch: Batch) -> bool:
-    """Stop a batch that is under way; what it has written stays, and can be undone. False: it had ended."""
+    """Stop a batch that is under way; what it has written stays, and can be undone. False: it had ended.
+
+    Another number of votes is settled to the end: else some images would go by the number of before.
+    """
+    if batch.kind == Kind.VOTES:
+        return False
     return bool(Batch.objects.filter(pk=batch.pk, state=State.RUNNING).update(state=State.CANCELLED))
 
 

@@ -89,7 +89,8 @@ def told(label_set: LabelSet, user: User, role: str, batches: Sequence[Batch]) -
         reversals[reversal.reverses_id].append(reversal)
     about = [*batches, *map(_subject, batches), *(one for some in reversals.values() for one in some)]
     tallies = _tallies({batch.pk: batch for batch in about})
-    blind = votes.asked(label_set) > 1 and "settle disputes" not in allowed(role)
+    # For reviewers as well: they vote themselves, and see the votes once an image is disputed.
+    blind = votes.asked(label_set) > 1
     return [
         _entry(batch, tallies, reversals[batch.pk], user, role, blind and _subject(batch).user_id != user.pk)
         for batch in batches
@@ -123,7 +124,7 @@ def _entry(
         undone=undone,
         reversal=reversals[0] if reversals else None,
         may_undo=may and not is_over and not goes_on,
-        may_stop=may and is_running,
+        may_stop=may and is_running and batch.kind != Kind.VOTES,
     )
 
 

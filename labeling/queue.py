@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from django.db.models.expressions import Combinable
 
 from gallery.access import User
 from gallery.models import Image
-from labeling import embeddings, leases, sampling
+from labeling import embeddings, leases, query, sampling
 from labeling.models import Annotation, Assignment, LabelSet, Match, Review, ScoringRun
 from labeling.review import DECIDES, Verdict
 
@@ -57,6 +58,22 @@ class Queue:
         """Tells this person's queues apart."""
         words = f"{self.order}\n{self.query}\n{self.since}\n{self.settled}"
         return hashlib.blake2s(words.encode(), digest_size=8).hexdigest()
+
+
+def asked_for(label_set: LabelSet, user: User, order: str = "", line: str = "", since: float = 0) -> Queue:
+    """A person's queue as an address names it: an unknown order is the usual one.
+
+    Where the search line asks for settled images, what the person decides about from now on is done, unless
+    `since` says otherwise. Raises ValidationError for a line with a mistake.
+    """
+    order = order if order in ORDERS else TEACHES
+    search = query.parse(line, label_set, user)
+    if not search.terms:
+        return Queue(label_set, user, order, since=since)
+    if search.names_settled and not since:
+        since = time.time()
+    images = search.filter(label_set.images())
+    return Queue(label_set, user, order, str(search), since, images, search.names_settled)
 
 
 # What waits

@@ -1,7 +1,9 @@
 """API v1 of a person's queue: what they are to review next, held for them."""
 
+from django.core.exceptions import ValidationError as DjangoValidationError
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
+from rest_framework.exceptions import ValidationError
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
@@ -11,10 +13,19 @@ from gallery import access
 from gallery.api import checked
 from labeling import leases, queue
 from labeling.models import LabelSet
-from labeling.queue import Queue
 
 
 class QueueQuerySerializer(Serializer):
+    q = serializers.CharField(
+        required=False, allow_blank=True, default="", max_length=1000, help_text="A search line."
+    )
+    since = serializers.FloatField(
+        required=False,
+        default=0,
+        min_value=0,
+        max_value=1e10,
+        help_text="Where the line asks for settled images: what you decided later is done. Unix time.",
+    )
     order = serializers.ChoiceField(list(queue.ORDERS.items()), default=queue.TEACHES)
     limit = serializers.IntegerField(min_value=1, max_value=queue.LIST, default=queue.LIST)
 
@@ -50,7 +61,11 @@ class QueueDetail(GenericAPIView):
         """
         label_set = access.fetch(LabelSet.objects, request.user, "review", pk=pk)
         asked = checked(QueueQuerySerializer(data=request.query_params))
-        ids, until = queue.fill(Queue(label_set, request.user, asked["order"]), ahead=asked["limit"] - 1)
+        try:
+            whose = queue.asked_for(label_set, request.user, asked["order"], asked["q"], asked["since"])
+        except DjangoValidationError as error:
+            raise ValidationError({"q": error.messages}) from error
+        ids, until = queue.fill(whose, ahead=asked["limit"] - 1)
         found = label_set.images().in_bulk(ids[: asked["limit"]])
         images = [found[image_id] for image_id in ids if image_id in found]
         for image in images:

@@ -40,7 +40,12 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
     wanted = request.GET.get("image", "")
     if wanted and not is_id(wanted):
         raise Http404("No such image.")
-    whose = _queue(request, label_set)
+    try:
+        whose = _queue(request, label_set)
+    except ValidationError:  # the gallery points at the mistake
+        return redirect(
+            f"{label_set.get_absolute_url()}&{urlencode({'q': request.GET['q']}, errors='replace')}"
+        )
     place = queue.show(whose, int(wanted) if wanted else None)
     if wanted and place is None:
         raise Http404("No such image in this project.")
@@ -49,11 +54,18 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
 
 
 def _queue(request: HttpRequest, label_set: LabelSet) -> Queue:
-    """Which of the person's queues the page or form is about."""
+    """Which of the person's queues it is about. Raises ValidationError for a mistake in its search line."""
     params = request.POST if request.method == "POST" else request.GET
-    order, query = params.get("order", ""), params.get("q", "")[:1000]
-    order = order if order in queue.ORDERS else queue.TEACHES
-    return Queue(label_set, request.user, order, query, since=_seconds(params.get("since", "")))
+    since = _seconds(params.get("since", ""))
+    return queue.asked_for(label_set, request.user, params.get("order", ""), params.get("q", ""), since)
+
+
+def _goes_on(request: HttpRequest, label_set: LabelSet) -> Queue:
+    """The queue in which a decision was made: all that waits, where its search line holds no more."""
+    try:
+        return _queue(request, label_set)
+    except ValidationError:
+        return Queue(label_set, request.user)
 
 
 def _seconds(value: str) -> float:
@@ -119,7 +131,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
         return refused(request, form.sentences())
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
     # Told before the decision: then the image is in the list no more.
-    following = queue.following(_queue(request, label_set), ids[0]) if page == "review" else None
+    following = queue.following(_goes_on(request, label_set), ids[0]) if page == "review" else None
     settles = form.cleaned_data["settles"]
     if settles:
         fetch(LabelSet.objects, request.user, "settle disputes", pk=pk)
@@ -254,11 +266,11 @@ def _answer(
     go_on = next_address(request, label_set.get_absolute_url())
     if not request.htmx or page == "image":
         messages.success(request, words)
-        whose = _queue(request, label_set)
+        whose = _goes_on(request, label_set)
         return redirect(_following_address(whose, show) if page == "review" else go_on)
     context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}
     if page == "review":
-        whose = _queue(request, label_set)
+        whose = _goes_on(request, label_set)
         place = queue.show(whose, show) or queue.show(whose)
         response = render(request, "labeling/_reviewed.html", _review(request, whose, place) | context)
         response["HX-Replace-Url"] = _following_address(whose, place.image.pk if place else None)

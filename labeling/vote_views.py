@@ -132,7 +132,7 @@ def agreement_page(request: HttpRequest, pk: int) -> HttpResponse:
         "label_set": label_set,
         "project": label_set.project,
         "may": allowed(label_set.role),
-        "tab": "agreement",
+        "tab": "progress",
         "agreement": found,
         "pairs": [(*(_who(found, user) for user in pair.users), pair.kappa) for pair in found.pairs],
         "people": [(_who(found, person.user), person) for person in found.people],
