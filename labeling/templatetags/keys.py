@@ -1,7 +1,6 @@
 """A person's keys on pages: what a script listens for, and what stands on the buttons."""
 
 import json
-from typing import Any
 
 from django import template
 from django.utils.html import format_html, format_html_join
@@ -28,23 +27,28 @@ def _all(context: template.Context) -> dict[str, tuple[str, ...]]:
 
 
 @register.simple_tag(takes_context=True)
-def data_keys(context: template.Context, action: str, *more: str) -> SafeString:
-    """`data-keys="u ctrl+z" aria-keyshortcuts="U Control+Z"`: what presses this element. `more`: keys that
-    nobody can change."""
-    return _attributes([*_of(context, action), *more])
-
-
-@register.simple_tag(takes_context=True)
-def label_data_keys(context: template.Context, label: Label) -> SafeString:
-    """The same for a label; nothing for one without a key."""
-    return _attributes(_of(context, f"label{label.key}")) if label.key else SafeString("")
-
-
-def _attributes(tokens: Any) -> SafeString:
+def data_keys(context: template.Context, *names: str) -> SafeString:
+    """`data-keys="u ctrl+z" aria-keyshortcuts="U Control+Z"`: what presses this element. Each name is an
+    action, or a key that nobody can change."""
+    tokens = [
+        token for name in names for token in (_of(context, name) if name in keys.ACTIONS else name.split())
+    ]
     if not tokens:
         return SafeString("")
     spoken = " ".join(keys.spoken(token) for token in tokens)
     return format_html('data-keys="{}" aria-keyshortcuts="{}"', " ".join(tokens), spoken)
+
+
+@register.simple_tag(takes_context=True)
+def label_data_keys(context: template.Context, label: Label | int, *names: str) -> SafeString:
+    """The same for a label, or for the first, second, … of any choices, where it has a key."""
+    return data_keys(context, *([f"label{_digit(label)}"] if _digit(label) else []), *names)
+
+
+def _digit(label: Label | int) -> str:
+    if isinstance(label, Label):
+        return label.key
+    return keys.LABEL_KEYS[label - 1] if label <= len(keys.LABEL_KEYS) else ""
 
 
 @register.simple_tag(takes_context=True)
@@ -54,8 +58,8 @@ def keys_of(context: template.Context, action: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def label_keys(context: template.Context, label: Label) -> str:
-    return keys_of(context, f"label{label.key}") if label.key else ""
+def label_keys(context: template.Context, label: Label | int) -> str:
+    return keys_of(context, f"label{_digit(label)}") if _digit(label) else ""
 
 
 @register.simple_tag(takes_context=True)
@@ -66,8 +70,8 @@ def kbd(context: template.Context, action: str) -> SafeString:
 
 
 @register.simple_tag(takes_context=True)
-def label_kbd(context: template.Context, label: Label) -> SafeString:
-    return kbd(context, f"label{label.key}") if label.key else SafeString("")
+def label_kbd(context: template.Context, label: Label | int) -> SafeString:
+    return kbd(context, f"label{_digit(label)}") if _digit(label) else SafeString("")
 
 
 @register.simple_tag(takes_context=True)

@@ -163,7 +163,7 @@
 
   const labels = () => [...document.querySelectorAll("#class-labels [data-words]")];
   const nameOf = (value) => $(`#class-choose [value="${CSS.escape(value)}"] .choice-text`).textContent.trim();
-  const digit = (key) => $(`#class-labels [data-digit="${CSS.escape(key)}"]`);
+  const digit = (key) => labels().find((label) => label.dataset.digit.split(" ").includes(key));
   const find = () => {
     const words = $("#class-find").value.trim().toLowerCase();
     for (const label of labels()) {
@@ -188,7 +188,7 @@
   document.addEventListener("input", (event) => { if (event.target.id === "class-find") find(); });
   const inFind = (event) => {
     const words = event.target.value.trim();
-    const button = event.key === "Enter" ? words && find() : !words && plain(event) && digit(event.key);
+    const button = event.key === "Enter" ? words && find() : !words && /^\d$/.test(event.key) && digit(clipsite.keys.pressed(event));
     // Enter in an empty field would press the form's first button.
     if (button || event.key === "Enter") event.preventDefault();
     if (button) button.click();
@@ -249,21 +249,16 @@
 
   // Keys
 
-  const plain = (event) => !event.ctrlKey && !event.metaKey && !event.altKey && !event.isComposing;
-  const typing = (target) => target.matches("input:not([type=checkbox]), select, textarea, [contenteditable]");
   const isButton = (target) => target.closest("a, button, summary");
-  const named = (event) => {
-    const key = event.key === " " ? "Space" : event.key;
-    if (key.length > 1) return key;
-    return event.shiftKey && key.toLowerCase() !== key.toUpperCase() ? `Shift+${key.toLowerCase()}` : key.toLowerCase();
-  };
   const bound = (key) => [...document.querySelectorAll("[data-keys]")].find((one) => one.dataset.keys.split(" ").includes(key));
+  // Shift makes a range of a step.
+  const bare = (key) => key.replace("shift+", "");
   let busy = false;
   let arrived = 0;
 
   const inGrid = (event, key) => {
     const dialog = large().open, card = here();
-    if (event.key in steps && !(dialog && ["Home", "End"].includes(key))) {
+    if (bare(key) in steps && !(dialog && ["Home", "End"].includes(bare(key)))) {
       if (dialog) show(beside(event.key));
       else if (event.shiftKey) extend(beside(event.key));
       else { focusCard(beside(event.key)); setAnchor(here()); }
@@ -284,19 +279,17 @@
     if (large().open && !large().contains(wanted)) return key === "Enter" && !isButton(event.target);
     if (key === "Enter" && isButton(event.target)) return false;
     // What came only just now is not accepted by a key that was pressed twice.
-    if (key === "Enter" && (busy || event.timeStamp - arrived < 500)) return true;
+    if ((key === "Enter" || wanted.id === "class-accept") && (busy || event.timeStamp - arrived < 500)) return true;
     wanted.click();
     return true;
   };
   document.addEventListener("keydown", (event) => {
     if (event.target.id === "class-find") { inFind(event); return; }
-    if (event.defaultPrevented || !$(".class-toolbar") || typing(event.target)) return;
+    if (event.defaultPrevented || !$(".class-toolbar") || clipsite.keys.typing(event.target)) return;
     if (event.target.closest(".dropdown-menu.show, [aria-expanded=true]") || $("dialog[open]:not(#class-large)")) return;
-    const key = named(event);
-    const back = (event.ctrlKey || event.metaKey) && key === "z";
-    if (back && $("#class-undo")) { event.preventDefault(); $("#class-undo").click(); }
-    if (!plain(event)) return;
-    if (event.repeat && !(event.key in steps)) { if (key === "Enter") event.preventDefault(); return; }
+    const key = clipsite.keys.pressed(event);
+    if (!key) return;
+    if (event.repeat && !(bare(key) in steps)) { if (key === "Enter") event.preventDefault(); return; }
     if (grid() ? inGrid(event, key) || press(key, event) : pressAlone(key, event)) event.preventDefault();
   });
   // A class that is settled has no cards, only ways on and back.

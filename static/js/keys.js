@@ -40,7 +40,8 @@
       dialog.close();
       return;
     }
-    if (!press || event.repeat || off(event)) return;
+    // A page that makes more of its keys presses its buttons itself.
+    if (!press || event.repeat || off(event) || document.querySelector("[data-own-keys]")) return;
     const wanted = [...document.querySelectorAll("[data-keys]")].find((one) => within(one.dataset.keys, press));
     if (!wanted || usual(event, press)) return;
     event.preventDefault();

@@ -175,7 +175,14 @@
       const all = tiles();
       focusTile(document.getElementById(kept.id) ?? all[Math.min(kept.at, all.length - 1)]);
     }
+    if (event.target.id === "review") arrive(event.target);
   });
+  // One image that is drawn after another: its keys work at once, and the next picture is there in time.
+  const arrive = (review) => {
+    review.focus({ preventScroll: true });
+    preload(review);
+  };
+  const preload = (review) => { if (review?.dataset.preload) new Image().src = review.dataset.preload; };
   const refocus = (event) => {
     const tile = event.detail.elt?.closest?.("#grid .tile");
     if (tile) focusTile(tile);
@@ -183,7 +190,7 @@
   document.addEventListener("htmx:responseError", refocus);
   document.addEventListener("htmx:sendError", refocus);
 
-  const isOne = (event) => event.detail.target?.id === "opinions";
+  const isOne = (event) => ["review", "opinions"].includes(event.detail.target?.id);
   document.addEventListener("htmx:beforeRequest", (event) => { if (isOne(event)) clipsite.keys.held = true; });
   document.addEventListener("htmx:afterRequest", (event) => { if (isOne(event)) clipsite.keys.held = false; });
 
@@ -247,6 +254,7 @@
     if (came?.matches("#grid .tile")) focusTile(came);
   };
   rove();
+  preload($("#review"));
   // The browser goes to the address's fragment itself when all is loaded, and takes the focus away.
   if (document.readyState === "complete") goOn();
   else addEventListener("load", () => setTimeout(goOn));

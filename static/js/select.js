@@ -73,9 +73,7 @@
   }, true);
 
   const typing = (target) => target.matches("input:not([type=radio], [type=checkbox]), select, textarea, [contenteditable]");
-  const keys = {
-    x: (tile, box) => { mark(box, !chosen.has(box.value)); anchor = box.value; say(); },
-  };
+  const toggle = (box) => { mark(box, !chosen.has(box.value)); anchor = box.value; say(); };
   const extend = (event, tile) => {
     const from = anchored() ?? boxOf(tile);
     // The arrow alone moves the focus, wherever the next row is.
@@ -101,7 +99,7 @@
     else if (event.shiftKey && event.key.startsWith("Arrow") && boxOf(tile)) extend(event, tile);
     else if (event.shiftKey) return;
     else if (key === "escape" && chosen.size) none();
-    else if (keys[key] && boxOf(tile)) keys[key](tile, boxOf(tile));
+    else if (clipsite.keys.is(event, "mark") && boxOf(tile)) toggle(boxOf(tile));
     // Enter in a box would send the form.
     else if (key === "enter" && event.target.matches(".tile-select")) event.target.click();
     else return;

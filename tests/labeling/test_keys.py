@@ -76,11 +76,11 @@ def test_an_action_that_came_later_does_not_take_a_key_away(owner: User) -> None
 
 
 def test_pages_show_each_person_their_own_keys(owner: User, stranger: User) -> None:
-    keys.change(owner, {"undo": ["ctrl+y", "b"], "skip": [], "label1": ["q"]})
+    keys.change(owner, {"undo": ["ctrl+y", "y"], "skip": [], "label1": ["q"]})
     own = again(owner)
-    assert drawn(own, '{% data_keys "undo" %}') == 'data-keys="ctrl+y b" aria-keyshortcuts="Control+Y B"'
+    assert drawn(own, '{% data_keys "undo" %}') == 'data-keys="ctrl+y y" aria-keyshortcuts="Control+Y Y"'
     assert drawn(own, '{% kbd "undo" %}') == "<kbd>Ctrl+Y</kbd>"
-    assert drawn(own, '{% kbds "undo" %}') == "<kbd>Ctrl+Y</kbd> <kbd>B</kbd>"
+    assert drawn(own, '{% kbds "undo" %}') == "<kbd>Ctrl+Y</kbd> <kbd>Y</kbd>"
     assert drawn(own, '{% data_keys "skip" %}{% kbd "skip" %}{% key_hint "skip" %}') == ""
     assert drawn(own, '{% data_keys "grid" "Escape" %}').startswith('data-keys="g Escape"')
     assert drawn(stranger, '{% kbd "undo" %}{% key_hint "none" %}') == "<kbd>U</kbd> (N)"
@@ -156,3 +156,26 @@ def test_the_api_gives_all_keys_and_takes_new_ones(
         assert answer.status_code == 400 and "keys" in answer.json(), wrong
     assert client.get(address).json()["keys"]["undo"] == ["y"]
     assert login(None).get(address).status_code == 401
+
+
+# Other pages
+
+
+@pytest.mark.parametrize(
+    ("name", "action"),
+    [("class", "accept"), ("disputes", "grid"), ("gallery", "review"), ("image", "zoom"), ("review", "skip")],
+)
+def test_every_page_has_each_persons_own_keys(
+    name: str, action: str, project: Project, owner: User, login: Callable[[User | None], Client]
+) -> None:
+    label_set = rows.label_set(project, "cat", "dog")
+    images = rows.images(project, 4)
+    rows.match(label_set, images)
+    keys.change(owner, {action: ["ctrl+y"]})
+    address = {
+        "class": f"/label-sets/{label_set.pk}/classes/?label={label_set.labels.first().pk}",
+        "gallery": f"/projects/{project.slug}/",
+        "image": f"/images/{images[0].pk}/",
+    }.get(name, f"/label-sets/{label_set.pk}/{name}/")
+    page = login(owner).get(address).text
+    assert 'data-keys="ctrl+y' in page and "js/keys.js" in page
