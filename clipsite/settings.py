@@ -296,6 +296,8 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunState": "labeling.models.ScoringRun.State",
         "UploadState": "gallery.models.Upload.State",
+        "Verdict": ["accepted", "corrected", "none", "skipped"],
+        "Answer": ["accepted", "corrected", "none"],
     },
 }
 
