@@ -1,6 +1,7 @@
 """Who holds which image for review: for some minutes, and no image is held by two people at once."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from django.db import transaction
@@ -24,6 +25,14 @@ def live(label_set: LabelSet) -> QuerySet[Lease]:
 def mine(label_set: LabelSet, user: User, queue: str) -> list[Lease]:
     """What the person holds in this queue, in its order."""
     return list(live(label_set).filter(user=user, queue=queue))
+
+
+@contextmanager
+def alone(label_set: LabelSet) -> Iterator[None]:
+    """Nobody else takes an image of the label set meanwhile."""
+    with transaction.atomic():
+        LabelSet.objects.select_for_update(no_key=True).filter(pk=label_set.pk).first()
+        yield
 
 
 @transaction.atomic

@@ -5,6 +5,7 @@ import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
@@ -33,8 +34,7 @@ LIST, MOST_HELD = 20, 60
 AHEAD, LEAST = 1, 2
 # The next are chosen out of so many, and differ from so many that the person has just decided about.
 POOL, RECENT = 500, 20
-# Somebody else may take what was chosen: choose again.
-TRIES = 5
+PRIME = 1_000_003
 
 
 @dataclass(frozen=True)
@@ -165,9 +165,9 @@ def _keys(queue: Queue, few: bool = False) -> list[Combinable | str]:
         # Images are scored as they come in, so that the matches' own order is theirs, and needs no sorting.
         return ["-image_id" if few else "-id"]
     if queue.order == "random":
-        # A multiplicative hash of the id, with a factor of the person's own.
-        factor = random.Random(f"{queue.user.pk} {queue.key}").randrange(10**6, 10**7)
-        return [F("image_id") * factor % 1_000_003, "id"]
+        # A hash of the id, with factors of the person's own; squared, or some factors would leave it in order.
+        rng, id = random.Random(f"{queue.user.pk} {queue.key}"), F("image_id") % PRIME
+        return [(id * id % PRIME * rng.randrange(1, PRIME) + id * rng.randrange(PRIME)) % PRIME, "id"]
     sure = "probability" if queue.order == "uncertain" else "margin"
     return [F(sure) + 0.0 if few else sure, "id"]
 
@@ -292,12 +292,15 @@ def fill(queue: Queue, image_id: int | None = None, ahead: int = AHEAD) -> tuple
     first = [image_id] if image_id and image_id not in held else []
     if first and not waiting(queue).filter(image=image_id).exists():
         first = []
-    for _ in range(TRIES):
-        at = held.index(image_id) + 1 if image_id in held else int(image_id is None)
-        more = []
-        if len(held) - at < ahead and len(held) < MOST_HELD:
-            more = [candidate for candidate in _candidates(queue, [*first, *held]) if candidate not in first]
-        until = leases.hold(label_set, user, queue.key, first, more)
+    # Where somebody else has taken all that was chosen, it is chosen again with nobody else at it.
+    for turn in (nullcontext(), leases.alone(label_set)):
+        with turn:
+            at = held.index(image_id) + 1 if image_id in held else int(image_id is None)
+            more = []
+            if len(held) - at < ahead and len(held) < MOST_HELD:
+                found = _candidates(queue, [*first, *held])
+                more = [candidate for candidate in found if candidate not in first]
+            until = leases.hold(label_set, user, queue.key, first, more)
         if first or more:
             held = listed(queue)
         if not more or set(more) & set(held):
