@@ -165,7 +165,7 @@ def _keys(queue: Queue, few: bool = False) -> list[Combinable | str]:
         # Images are scored as they come in, so that the matches' own order is theirs, and needs no sorting.
         return ["-image_id" if few else "-id"]
     if queue.order == "random":
-        # A hash of the id, with factors of the person's own; squared, or some factors would leave it in order.
+        # A hash of the id, with factors of the person's own; squared, or some of them would leave an order.
         rng, id = random.Random(f"{queue.user.pk} {queue.key}"), F("image_id") % PRIME
         return [(id * id % PRIME * rng.randrange(1, PRIME) + id * rng.randrange(PRIME)) % PRIME, "id"]
     sure = "probability" if queue.order == "uncertain" else "margin"
