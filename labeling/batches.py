@@ -18,9 +18,9 @@ from labeling.review import AT_ONCE, Decision, Kind, State, Verdict
 logger = logging.getLogger(__name__)
 # What a request writes itself; more is a worker's.
 IN_REQUEST = 400
-# In seconds: between two parts SQLite is free for other people's writes for as long as the last one took. Who
-# waits asks for it only now and then, and would else find it busy again and again.
-LEAST_PAUSE, LONGEST_PAUSE = 0.02, 0.1
+# Between two parts SQLite is free for other people's writes, for longer than the last one took: who waits
+# asks for it only now and then, and would else find it busy each time. In seconds, and in times of a part.
+LEAST_PAUSE, LONGEST_PAUSE, PAUSES = 0.02, 0.12, 1.5
 
 
 def decide_all(
@@ -178,7 +178,7 @@ def _carry_out(batch: Batch, is_stopping: Callable[[], bool] = lambda: False) ->
             began = time.monotonic()
             if not _write(batch, part):
                 break
-            time.sleep(min(LONGEST_PAUSE, max(LEAST_PAUSE, time.monotonic() - began)))
+            time.sleep(min(LONGEST_PAUSE, max(LEAST_PAUSE, PAUSES * (time.monotonic() - began))))
     except ValidationError as error:  # its label was deleted in the meantime
         logger.info("batch %s ended: %s", batch.pk, error)
         _end(batch, State.FAILED, " ".join(error.messages))

@@ -174,7 +174,9 @@ def _reversed(batch: Batch, what: str) -> str:
         return f"{batch.total:,} images are being {'done again' if what == 'redo' else 'taken back'}."
     done = batch.reviews.count()
     words = f"{done:,} image{'' if done == 1 else 's'} {'done again' if what == 'redo' else 'taken back'}."
-    kept = batch.total - done
+    # What an undoing takes back is a batch of reviews; what a redoing brings back, one of undoings.
+    before = batch.reverses
+    kept = before.reviews.count() - done if what == "redo" else review.standing(before).count()
     stay = "stays as it is" if kept == 1 else "stay as they are"
     return f"{words} {kept:,} {stay}: somebody decided later." if kept else words
 

@@ -12,6 +12,8 @@ from gallery.access import User
 from labeling.models import LabelSet, Lease
 
 LASTS = timedelta(minutes=5)
+# Who goes on within this time needs no write for it.
+RECENT = timedelta(minutes=1)
 # Whoever looks through a whole class at once says nothing before the end of it.
 LASTS_A_CLASS = timedelta(minutes=15)
 # Where a list begins, so that there is room before it.
@@ -35,7 +37,6 @@ def alone(label_set: LabelSet) -> Iterator[None]:
         yield
 
 
-@transaction.atomic
 def hold(
     label_set: LabelSet,
     user: User,
@@ -43,12 +44,29 @@ def hold(
     first: Sequence[int] = (),
     last: Sequence[int] = (),
     lasts: timedelta = LASTS,
+    goes_on: bool = False,
 ) -> datetime:
     """Hold longer what the person holds in this queue, with more images before and after it.
 
     Of those, an image that somebody else holds is left out; one that the person holds in another queue of
-    theirs comes over. Returns until when they are held.
+    theirs comes over. With `goes_on`, what was held anew a moment ago is left so. Returns until when they are
+    held.
     """
+    until = label_set.leases.filter(user=user, queue=queue).aggregate(until=Min("until"))["until"]
+    if goes_on and not first and not last and until and until > timezone.now() + lasts - RECENT:
+        return until
+    return _hold(label_set, user, queue, first, last, lasts)
+
+
+@transaction.atomic
+def _hold(
+    label_set: LabelSet,
+    user: User,
+    queue: str,
+    first: Sequence[int],
+    last: Sequence[int],
+    lasts: timedelta,
+) -> datetime:
     # One person at a time: two who want the same images would wait for each other.
     LabelSet.objects.select_for_update(no_key=True).filter(pk=label_set.pk).first()
     now = timezone.now()

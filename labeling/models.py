@@ -282,7 +282,7 @@ class Batch(models.Model):
 
 
 class BatchPart(models.Model):
-    """At most 200 images of a batch that is too large for one request, written in one transaction."""
+    """Some of the images of a batch that is too large for one request, written in one transaction."""
 
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="parts")
     image_ids = models.JSONField()

@@ -264,11 +264,11 @@ def place(label_set: LabelSet, user: User, image_id: int | None = None, **which:
     return show(Queue(label_set, user, **which), image_id)
 
 
-def show(queue: Queue, image_id: int | None = None) -> Place | None:
+def show(queue: Queue, image_id: int | None = None, goes_on: bool = False) -> Place | None:
     """Where the image stands in the person's list, also one that isn't in it; without an id, the first.
 
     The list is held for some minutes more, and grows near its end. None where there is no such image, or
-    nothing left that nobody else holds.
+    nothing left that nobody else holds. `goes_on`: on a page that is open already.
     """
     skipped = _said(queue.label_set, queue.user, OuterRef("pk")).filter(verdict=Verdict.SKIPPED)
     images = queue.label_set.images().annotate(was_skipped=Exists(skipped))
@@ -276,12 +276,14 @@ def show(queue: Queue, image_id: int | None = None) -> Place | None:
     image = images.filter(pk=image_id).first() if image_id else None
     if image_id and image is None:
         return None
-    held, until = fill(queue, image_id)
+    held, until = fill(queue, image_id, goes_on=goes_on)
     image = image or (images.filter(pk=held[0]).first() if held else None)
     return Place(queue, image, held, until) if image else None
 
 
-def fill(queue: Queue, image_id: int | None = None, ahead: int = AHEAD) -> tuple[list[int], datetime]:
+def fill(
+    queue: Queue, image_id: int | None = None, ahead: int = AHEAD, goes_on: bool = False
+) -> tuple[list[int], datetime]:
     """Hold the person's list some minutes more, and let it grow where fewer than `ahead` follow the image.
 
     An image that waits and is asked for by its id comes to its front. Returns the ids in order, and until
@@ -300,7 +302,7 @@ def fill(queue: Queue, image_id: int | None = None, ahead: int = AHEAD) -> tuple
             if len(held) - at < ahead and len(held) < MOST_HELD:
                 found = _candidates(queue, [*first, *held])
                 more = [candidate for candidate in found if candidate not in first]
-            until = leases.hold(label_set, user, queue.key, first, more)
+            until = leases.hold(label_set, user, queue.key, first, more, goes_on=goes_on)
         if first or more:
             held = listed(queue)
         if not more or set(more) & set(held):

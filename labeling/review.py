@@ -2,7 +2,7 @@
 
 import uuid
 from collections import defaultdict
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from django.core.exceptions import PermissionDenied, ValidationError
@@ -176,7 +176,8 @@ def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
         there = {image_id: there[image_id] for image_id in matched}
     # By when it was asked for: what waited before this one may have been written a moment ago.
     newer = label_set.reviews.filter(DECIDES, image__in=there, batch__at__gt=batch.at, undone_by=None)
-    if votes.asked(label_set) > 1:
+    asked = votes.asked(label_set)
+    if asked > 1:
         newer = newer.filter(Q(settles=True) | Q(user=batch.user_id))
     decided = set(newer.values_list("image_id", flat=True))
     decisions = [
@@ -184,8 +185,10 @@ def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
         for image_id in image_ids
         if image_id in there and image_id not in decided
     ]
-    Review.objects.bulk_create(_reviews(batch, decisions), batch_size=AT_ONCE)
-    settle(label_set, [decision.image_id for decision in decisions])
+    reviews = Review.objects.bulk_create(_reviews(batch, decisions), batch_size=AT_ONCE)
+    # Where the last word settles, it is the one just written.
+    last_words = {review.image_id: [review] for review in reviews} if asked == 1 else None
+    settle(label_set, [decision.image_id for decision in decisions], last_words)
     return len(image_ids) - len(decisions)
 
 
@@ -268,7 +271,8 @@ def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
         reviews = list(standing(batch.reverses).filter(image__in=image_ids))
     else:
         reviews = _settling(batch.label_set, image_ids)
-    newer = _newer(batch.label_set, reviews)
+    deciding = effective(batch.label_set, image_ids)
+    newer = _newer(batch.label_set, reviews, deciding)
     undone = [
         Review(
             image_id=review.image_id,
@@ -284,7 +288,10 @@ def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
         if review.image_id not in newer
     ]
     Review.objects.bulk_create(undone, batch_size=AT_ONCE)
-    settle(batch.label_set, [review.image_id for review in undone])
+    gone = {review.undoes_id for review in undone}
+    for review in undone:
+        deciding[review.image_id] = [each for each in deciding[review.image_id] if each.pk not in gone]
+    settle(batch.label_set, [review.image_id for review in undone], deciding)
     return len(image_ids) - len(undone)
 
 
@@ -306,7 +313,7 @@ def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:
     undoings = list(
         batch.reverses.reviews.filter(image__in=image_ids).select_related("undoes").order_by("pk")
     )
-    newer = _newer(batch.label_set, undoings)
+    newer = _newer(batch.label_set, undoings, effective(batch.label_set, image_ids))
     again = [
         Review(
             image_id=undoing.image_id,
@@ -330,12 +337,13 @@ def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:
     return len(image_ids) - len(again)
 
 
-def _newer(label_set: LabelSet, reviews: Sequence[Review]) -> set[int]:
+def _newer(
+    label_set: LabelSet, reviews: Sequence[Review], deciding: Mapping[int, Sequence[Review]]
+) -> set[int]:
     """The images about which somebody decided after these reviews, one an image, so that they are settled.
 
     Where several votes are asked for, another person's vote doesn't stand in the way of one's own.
     """
-    deciding = effective(label_set, [review.image_id for review in reviews])
     asked = votes.asked(label_set)
     return {
         review.image_id
@@ -399,9 +407,16 @@ def effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[R
     return deciding
 
 
-def settle(label_set: LabelSet, image_ids: Sequence[int]) -> None:
-    """Make the annotations of these images say what their standing reviews say, inside a transaction."""
-    deciding, asked = effective(label_set, image_ids), votes.asked(label_set)
+def settle(
+    label_set: LabelSet, image_ids: Sequence[int], deciding: Mapping[int, Sequence[Review]] | None = None
+) -> None:
+    """Make the annotations of these images say what their standing reviews say, inside a transaction.
+
+    `deciding`: those of the reviews that count, from who knows them already.
+    """
+    if deciding is None:
+        deciding = effective(label_set, image_ids)
+    asked = votes.asked(label_set)
     settled = {
         image_id: answer
         for image_id in image_ids

@@ -46,7 +46,7 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(
             f"{label_set.get_absolute_url()}&{urlencode({'q': request.GET['q']}, errors='replace')}"
         )
-    place = queue.show(whose, int(wanted) if wanted else None)
+    place = queue.show(whose, int(wanted) if wanted else None, goes_on=bool(request.htmx))
     if wanted and place is None:
         raise Http404("No such image in this project.")
     template = "labeling/_review.html" if request.htmx else "labeling/review.html"
@@ -271,7 +271,7 @@ def _answer(
     context = {"label_set": label_set, "may": allowed(label_set.role), "words": words, "undoable": undoable}
     if page == "review":
         whose = _goes_on(request, label_set)
-        place = queue.show(whose, show) or queue.show(whose)
+        place = queue.show(whose, show, goes_on=True) or queue.show(whose, goes_on=True)
         response = render(request, "labeling/_reviewed.html", _review(request, whose, place) | context)
         response["HX-Replace-Url"] = _following_address(whose, place.image.pk if place else None)
         return response
