@@ -4,9 +4,9 @@
 
 At a site as `manage.py start` runs it, on SQLite. A program gives all 10,000 images a label, as one batch,
 and takes it back, three times; all the while a person decides about one image after the other, ten a second,
-as the review page does. Each must be done within 10 s of the request, of 100 decisions 99 be answered in 250 ms, nobody may
-meet a locked database, and afterwards nothing but the person's own decisions may stand. In the short form
-it is 1,000 images, and the time is printed, but not asked.
+as the review page does. Each must be done within 10 s of the request, of 100 decisions 99 be answered in
+250 ms, nobody may meet a locked database, and afterwards nothing but the person's own decisions may stand. In
+the short form it is 1,000 images, and the time is printed, but not asked.
 """
 
 import argparse

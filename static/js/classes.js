@@ -254,7 +254,6 @@
   // Shift makes a range of a step.
   const bare = (key) => key.replace("shift+", "");
   let busy = false;
-  let arrived = 0;
 
   const inGrid = (event, key) => {
     const dialog = large().open, card = here();
@@ -279,7 +278,7 @@
     if (large().open && !large().contains(wanted)) return key === "Enter" && !isButton(event.target);
     if (key === "Enter" && isButton(event.target)) return false;
     // What came only just now is not accepted by a key that was pressed twice.
-    if ((key === "Enter" || wanted.id === "class-accept") && (busy || event.timeStamp - arrived < 500)) return true;
+    if ((key === "Enter" || wanted.id === "class-accept") && (busy || document.body.dataset.fresh)) return true;
     wanted.click();
     return true;
   };
@@ -322,7 +321,8 @@
     if (!known) return;
     current = null;
     setAnchor(null);
-    arrived = performance.now();
+    document.body.dataset.fresh = "yes";
+    setTimeout(() => { delete document.body.dataset.fresh; }, 500);
     if (!first) clipsite.announce([...document.querySelectorAll("#main > .alert > div")].map((one) => one.textContent).join(" "));
     if (!grid()) return;
     if (!new URL(location.href).searchParams.has("across") && localStorage.getItem("across")) setAcross(localStorage.getItem("across"));

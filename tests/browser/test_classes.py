@@ -217,6 +217,7 @@ def test_everything_goes_by_keys_and_is_heard(
     assert page.locator("#class-grid").get_attribute("data-across") == "9"
     assert "across=9" in page.url
 
+    expect(page.locator("body:not([data-fresh])")).to_have_count(1)
     hand.press("Enter")
     wait_for_words(page, "Accepted 193 as red circle, corrected 5, 1 is none of these, left out 1.")
     expect(live).to_contain_text("Accepted 193")

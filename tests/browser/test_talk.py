@@ -56,7 +56,7 @@ def test_in_review_comments_and_guidelines_are_one_key_away(
     field = page.locator("#comment-text")
     expect(field).to_be_focused()
     page.keyboard.type("Is it one, @ve")
-    options = page.get_by_role("option")
+    options = page.locator("#mention-list").get_by_role("option")
     expect(options).to_have_text(["vera", "vera.b"])
     assert not list(problems(page))
     page.keyboard.press("ArrowDown")
