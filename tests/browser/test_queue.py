@@ -56,6 +56,8 @@ def test_two_people_in_one_queue_never_meet(open_page: Callable[..., Page], site
     people["vera"].wait_for_url("**?order=newest")
     accept(people["vera"], first := shown(people["vera"]))
     assert "order=newest" in people["vera"].url
+    # The decision is written, and what it drew is held.
+    expect(people["vera"].locator(".review-progress")).to_contain_text("1 of")
     # Who leaves the page gives back what was not decided.
     held = (
         "SELECT COUNT(*) FROM labeling_lease JOIN auth_user ON auth_user.id = user_id WHERE username = 'vera'"
