@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import Combinable
+from django.utils import timezone
 
 from gallery.access import User
 from gallery.models import Image
@@ -264,11 +265,14 @@ def place(label_set: LabelSet, user: User, image_id: int | None = None, **which:
     return show(Queue(label_set, user, **which), image_id)
 
 
-def show(queue: Queue, image_id: int | None = None, goes_on: bool = False) -> Place | None:
+def show(
+    queue: Queue, image_id: int | None = None, goes_on: bool = False, looks: bool = False
+) -> Place | None:
     """Where the image stands in the person's list, also one that isn't in it; without an id, the first.
 
     The list is held for some minutes more, and grows near its end. None where there is no such image, or
-    nothing left that nobody else holds. `goes_on`: on a page that is open already.
+    nothing left that nobody else holds. `goes_on`: on a page that is open already; `looks`: without deciding,
+    by a request that may come after its page was left, so that it holds nothing where the list is given back.
     """
     skipped = _said(queue.label_set, queue.user, OuterRef("pk")).filter(verdict=Verdict.SKIPPED)
     images = queue.label_set.images().annotate(was_skipped=Exists(skipped))
@@ -276,13 +280,17 @@ def show(queue: Queue, image_id: int | None = None, goes_on: bool = False) -> Pl
     image = images.filter(pk=image_id).first() if image_id else None
     if image_id and image is None:
         return None
-    held, until = fill(queue, image_id, goes_on=goes_on)
+    held, until = fill(queue, image_id, goes_on=goes_on, looks=looks)
     image = image or (images.filter(pk=held[0]).first() if held else None)
     return Place(queue, image, held, until) if image else None
 
 
 def fill(
-    queue: Queue, image_id: int | None = None, ahead: int = AHEAD, goes_on: bool = False
+    queue: Queue,
+    image_id: int | None = None,
+    ahead: int = AHEAD,
+    goes_on: bool = False,
+    looks: bool = False,
 ) -> tuple[list[int], datetime]:
     """Hold the person's list some minutes more, and let it grow where fewer than `ahead` follow the image.
 
@@ -291,6 +299,8 @@ def fill(
     """
     label_set, user = queue.label_set, queue.user
     held = listed(queue)
+    if looks and not held:
+        return [], timezone.now()
     first = [image_id] if image_id and image_id not in held else []
     if first and not waiting(queue).filter(image=image_id).exists():
         first = []

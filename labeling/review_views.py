@@ -46,7 +46,8 @@ def review_page(request: HttpRequest, pk: int) -> HttpResponse:
         return redirect(
             f"{label_set.get_absolute_url()}&{urlencode({'q': request.GET['q']}, errors='replace')}"
         )
-    place = queue.show(whose, int(wanted) if wanted else None, goes_on=bool(request.htmx))
+    is_open = bool(request.htmx)
+    place = queue.show(whose, int(wanted) if wanted else None, goes_on=is_open, looks=is_open)
     if wanted and place is None:
         raise Http404("No such image in this project.")
     template = "labeling/_review.html" if request.htmx else "labeling/review.html"

@@ -37,7 +37,8 @@ def shown(page: Page) -> str:
 
 
 def accept(page: Page, image: str) -> None:
-    """Press the key, and wait for what comes after the image."""
+    """Press the key once the picture is there to be seen, and wait for what comes after it."""
+    page.wait_for_function("() => !clipsite.keys.held")
     page.keyboard.press("Enter")
     page.wait_for_function(
         "image => document.querySelector('#review input[name=image]')?.value !== image", arg=image

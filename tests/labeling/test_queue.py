@@ -615,3 +615,13 @@ def test_the_api_asks_as_often_for_twenty_as_for_one(many: LabelSet, owner: User
         assert len(answer.json()["results"]) == limit
         leases.leave(many, owner)
     assert counted[0] == counted[1]
+
+
+def test_a_look_that_comes_after_the_page_was_left_holds_nothing(
+    animals: LabelSet, owner: User, login: Callable
+) -> None:
+    client, address = login(owner), reverse("review", args=[animals.pk])
+    following = client.get(address).context["place"].next
+    client.delete(reverse("api-queue", args=[animals.pk]))
+    assert client.get(address, {"image": following}, **HTMX).context["image"].pk == following
+    assert held(owner) == []
