@@ -228,6 +228,9 @@ def watch(browser: Browser, site: Site) -> Iterator[Callable[..., Watched]]:
 
 # Pages on which nothing stands that anybody typed. Any other page must show a hostile text.
 PLAIN = {
+    # Their own words alone: keys, and what a worker is at.
+    "keys",
+    "batches",
     "progress",
     "project_new",
     "tokens",
