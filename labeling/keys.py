@@ -51,6 +51,7 @@ ACTIONS = {
 
 # Keys with a name, as browsers call them, and what people may type for them.
 ARROWS = {"ArrowLeft": "←", "ArrowRight": "→", "ArrowUp": "↑", "ArrowDown": "↓"}
+SIGNS = ARROWS | {"Backspace": "⌫"}
 NAMED = {"Enter", "Space", "Backspace", "Delete", "Insert", "Home", "End", "PageUp", "PageDown", *ARROWS}
 SPELLED = {name.lower(): name for name in NAMED} | {
     **{name.removeprefix("Arrow").lower(): name for name in ARROWS},
@@ -140,7 +141,8 @@ def _clashes(keys: Mapping[str, tuple[str, ...]]) -> dict[str, list[str]]:
 def written(name: str) -> str:
     """A key as it stands on buttons: `N`, `Ctrl+Z`, `←`."""
     *held, last = _parts(name)
-    return "+".join([*(each.capitalize() for each in held), ARROWS.get(last, last[0].upper() + last[1:])])
+    shown = SIGNS.get(last, last[0].upper() + last[1:])
+    return "+".join([*(each.capitalize() for each in held), shown])
 
 
 def spoken(name: str) -> str:
