@@ -51,7 +51,16 @@ def look(url: str, password: str) -> None:
         page.goto("/projects/drawn-shapes/?ordering=probability")
         page.wait_for_load_state("networkidle")
         page.screenshot(path=ROOT / "docs" / "gallery.png")
-        page.get_by_role("link", name=re.compile("Review")).first.click()
+        page.get_by_role("link", name="Review by class").click()
+        page.locator(".class-row a").first.click()
+        page.locator(".pick").first.wait_for()
+        for key in ("ArrowRight", "ArrowRight", "x", "ArrowRight", "ArrowRight", "x"):
+            page.keyboard.press(key)
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=ROOT / "docs" / "classes.png")
+        page.goto("/projects/drawn-shapes/")
+        page.get_by_role("link", name=re.compile(r"^Review \d")).click()
+        page.locator(".stage img").wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=ROOT / "docs" / "review.png")
 
