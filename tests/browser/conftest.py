@@ -82,9 +82,13 @@ def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
     assert not troubles
 
 
+# What htmx says of a request that was on its way when its page was closed; the answer's own status is looked at too.
+CLOSED = ("htmx:afterRequest", "htmx:sendAbort")
+
+
 def is_trouble(message: ConsoleMessage) -> bool:
     """Errors on the console, but for what is refused, or cut off, on purpose."""
-    meant = ("of 400", "of 404", "of 409", "of 410", "of 415", "ERR_INTERNET_DISCONNECTED")
+    meant = ("of 400", "of 404", "of 409", "of 410", "of 415", "ERR_INTERNET_DISCONNECTED", *CLOSED)
     return message.type == "error" and not any(words in message.text for words in meant)
 
 

@@ -83,4 +83,4 @@ def test_two_people_in_one_queue_never_meet(open_page: Callable[..., Page], site
     for page in people.values():
         page.reload()
         expect(page.get_by_role("heading", name=f"All {COUNT} images are reviewed")).to_be_visible()
-    assert site.value("SELECT COUNT(*) FROM labeling_lease") == 0
+    assert site.value(f"SELECT COUNT(*) FROM labeling_lease WHERE label_set_id = {label_set}") == 0
