@@ -106,6 +106,8 @@ class Embedding(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "model"], name="one_embedding")]
+        # The newest ones, without a look at the vectors.
+        indexes = [models.Index(fields=["model", "id", "image"])]
 
     def __str__(self) -> str:
         return f"{self.image_id} by {self.model}"
@@ -440,6 +442,23 @@ class SavedView(models.Model):
 
     def __str__(self) -> str:
         return self.name
+
+
+class Pick(models.Model):
+    """Images that somebody chose by hand or by eye, such as with a lasso: `picked:ID` in the search line."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="picks")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    image_ids = models.JSONField(default=list)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{len(self.image_ids):,} images"
 
 
 class Keymap(models.Model):

@@ -44,7 +44,9 @@ class Site:
         self.started: list[subprocess.Popen] = []
 
     def environment(self) -> dict[str, str]:
-        return os.environ | {"DATA_DIR": str(self.data_dir), "OMP_NUM_THREADS": "1"}
+        # The database of its own folder, also where the tests around it run on another one.
+        kept = {name: value for name, value in os.environ.items() if name != "DATABASE_URL"}
+        return kept | {"DATA_DIR": str(self.data_dir), "OMP_NUM_THREADS": "1"}
 
     def manage(self, *args: str, timeout: float = 120) -> str:
         """Run a command to its end and return what it printed; it must end with 0."""

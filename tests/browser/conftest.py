@@ -82,7 +82,7 @@ def open_page(browser: Browser, site: Site) -> Iterator[Callable[..., Page]]:
     assert not troubles
 
 
-# What htmx says of a request that was on its way when its page was closed; the answer's own status is looked at too.
+# What htmx says of a request that was on its way when its page was closed. Statuses are looked at too.
 CLOSED = ("htmx:afterRequest", "htmx:sendAbort")
 
 

@@ -32,6 +32,7 @@ UNTOUCHED = {
         "Assignment",
         "SavedView",
         "Keymap",
+        "Pick",
         "Comment",
     ),
 }

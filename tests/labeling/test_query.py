@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gallery.models import Comment, Image, Membership, Project
 from labeling import query, terms
-from labeling.models import Annotation, Assignment, Batch, LabelSet
+from labeling.models import Annotation, Assignment, Batch, LabelSet, Pick
 from labeling.query import KEYS, parse
 from labeling.review import Decision, Verdict, decide
 from labeling.terms import LONGEST, MOST_TERMS, Term
@@ -63,6 +63,7 @@ def animals(project: Project, owner: User, anna: User) -> LabelSet:
     comment = Comment.objects.create(image=images[5], user=owner, text="@anna: a fox?")
     comment.mentions.add(anna)
     Comment.objects.create(image=images[6], user=anna, text="Blurred.", resolved_at=timezone.now())
+    Pick.objects.create(pk=12, project=project, user=anna, image_ids=[images[7].pk, images[0].pk, 10**9])
     return made
 
 
@@ -130,6 +131,7 @@ FINDS = {
     "comments:any": {5, 6},
     "mentions:anna": {5},
     "mentions:me": set(),
+    "picked:12": {0, 7},
     "width:>=600": {6, 7},
     "width:300": {3},
     "height:50": ALL,
