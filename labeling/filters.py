@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -21,9 +22,13 @@ from labeling import ordering, query, terms
 from labeling.models import STATUSES, UNREVIEWED, Annotation, Label, LabelSet
 from labeling.ordering import Key
 from labeling.query import Query
+from labeling.search import Find
 from labeling.terms import Term
 
+# Of a search in the pictures alone, and then the usual one.
+NEAREST = "-likeness"
 ORDERINGS = [
+    (NEAREST, "Most like it"),
     ("-id", "Newest"),
     ("id", "Oldest"),
     ("-probability", "Most certain"),
@@ -86,7 +91,7 @@ class ImageFilter(LineFilter):
     probability__gt = django_filters.NumberFilter(field_name="probability", lookup_expr="gt")
     margin__lt = django_filters.NumberFilter(field_name="margin", lookup_expr="lt")
     margin__gt = django_filters.NumberFilter(field_name="margin", lookup_expr="gt")
-    ordering = django_filters.ChoiceFilter(choices=ORDERINGS, method="order", empty_label=None)
+    ordering = django_filters.ChoiceFilter(choices=ORDERINGS[1:], method="order", empty_label=None)
 
     def order(self, images: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         return in_order(images, value)
@@ -102,7 +107,7 @@ class LineFilterBackend(DjangoFilterBackend):
 
 def keys(value: str) -> list[Key]:
     """What one of ORDERINGS sorts by; newest first where it is none of them."""
-    if value not in dict(ORDERINGS):
+    if value not in dict(ORDERINGS) or value == NEAREST:
         value = "-id"
     return [Key(value.lstrip("-"), value.startswith("-")), Key("pk")]
 
@@ -176,9 +181,9 @@ def line_of(label_set: LabelSet, params: QueryDict) -> str:
 
 
 class Chip(NamedTuple):
-    """A term of the line, and the address of the page without it."""
+    """A part of the line, and the address of the page without it."""
 
-    term: Term
+    words: str
     address: str
 
 
@@ -193,11 +198,12 @@ class Selection:
         self.line = line_of(label_set, params)
         self.mistakes: ValidationError | None = None
         try:
-            self.search = query.parse(self.line, label_set, user)
+            self.search = query.parse(self.line, label_set, user, terms.whole(params.get("among", "")))
         except ValidationError as error:
             self.search, self.mistakes = Query(), error
         asked = params.get("ordering", "")
-        self.ordering: str = asked if asked in dict(ORDERINGS) else "-id"
+        self.orderings = ORDERINGS if self.find else ORDERINGS[1:]
+        self.ordering: str = asked if asked in dict(self.orderings) else self.orderings[0][0]
         q = self.line if self.mistakes else str(self.search)
         ordering = self.ordering if asked == self.ordering else ""
         self.params = {name: value for name, value in (("q", q), ("ordering", ordering)) if value}
@@ -206,13 +212,41 @@ class Selection:
         self.counts = Counts(label_set, self.search.filter_uncounted(label_set.images()))
 
     @property
+    def find(self) -> Find | None:
+        """What is found in the pictures, where the line says what to look for."""
+        return self.search.find
+
+    @cached_property
+    def ranked(self) -> list[int] | None:
+        """The ids of the images found, most similar first, where that is their order."""
+        if self.ordering != NEAREST or self.mistakes:
+            return None
+        return self.search.ranked(self.label_set.images())
+
+    def page_of(self, ids: Sequence[int]) -> list[Image]:
+        """These images of the label set, in this order, with their `likeness` to what is looked for."""
+        images = self.label_set.images().in_bulk(list(ids))
+        found = [images[image_id] for image_id in ids if image_id in images]
+        if self.find:
+            likeness = self.find.similarity(ids)
+            for image in found:
+                image.likeness = likeness.get(image.pk)
+        return found
+
+    @property
     def pieces(self) -> list[query.Piece]:
         """The line with its mistakes marked."""
         return query.pieces(self.line, self.mistakes) if self.mistakes else []
 
     @property
     def chips(self) -> list[Chip]:
-        return [Chip(term, self.query(q=self.search.without(term) or None)) for term in self.search.terms]
+        """Each filter, and all that is looked for in the pictures as one."""
+        chips = [
+            Chip(str(term), self.query(q=self.search.without(term) or None)) for term in self.search.filters
+        ]
+        if self.find:
+            chips.append(Chip(self.search.words(), self.query(q=query.line(self.search.filters) or None)))
+        return chips
 
     @property
     def is_filtered(self) -> bool:
@@ -221,7 +255,7 @@ class Selection:
     @cached_property
     def total(self) -> int:
         """All images of the project."""
-        narrowed = any(term.key not in query.COUNTED for term in self.search.terms)
+        narrowed = self.find or any(term.key not in query.COUNTED for term in self.search.filters)
         return self.label_set.project.images.count() if narrowed else self.counts.by_status().total()
 
     @cached_property
@@ -267,11 +301,19 @@ class Selection:
 
     def place(self, image: Image) -> Place:
         """Where an image of `label_set.images()` stands, also one that the filters leave out (by now)."""
+        if self.ranked is not None:
+            return self._rank(image.pk)
         order = keys(self.ordering)
         at = {key.name: getattr(image, key.name) for key in order}
         before = ordering.before(self.images, order, at).values_list("pk", flat=True)
         after = ordering.after(self.images, order, at).values_list("pk", flat=True)
         return Place(before.first(), after.first(), before.count())
+
+    def _rank(self, image_id: int) -> Place:
+        """Of an image that is not found (any more): as if it came before all that are."""
+        at = self.ranked.index(image_id) if image_id in self.ranked else -1
+        around = [None, *self.ranked, None] if at >= 0 else [None, None, *self.ranked[:1], None]
+        return Place(around[max(at, 0)], around[max(at, 0) + 2], max(at, 0))
 
     @property
     def status(self) -> str | None:

@@ -10,12 +10,14 @@ from django.db.models import F, Q, QuerySet
 
 from gallery.access import User
 from gallery.models import Image
-from labeling import terms
+from labeling import search, terms
 from labeling.models import STATUSES, LabelSet
+from labeling.search import Find
 from labeling.search_keys import COMPARED, COUNTED, KEYS, REVIEWED, SETTLED, Setting, labels, statuses
 from labeling.terms import Term, mistake
 
 MOST_WORDS = 300
+CUTOFF = "cutoff"
 
 
 def words(label_set: LabelSet) -> list[str]:
@@ -49,24 +51,51 @@ class Query:
     """A search line that has been read."""
 
     parts: tuple[Part, ...] = ()
+    # What is looked for in the pictures, and what was found of it.
+    sought: tuple[Term, ...] = ()
+    find: Find | None = None
 
     @property
     def terms(self) -> list[Term]:
+        return [*(part.term for part in self.parts), *self.sought, *self._cutoff]
+
+    @property
+    def _cutoff(self) -> list[Term]:
+        asked = self.find and self.find.asked
+        return [] if asked is None else [Term(CUTOFF, f"{asked:g}")]
+
+    @property
+    def filters(self) -> list[Term]:
+        """The terms that say nothing of what is looked for in the pictures."""
         return [part.term for part in self.parts]
+
+    def words(self) -> str:
+        """What is looked for in the pictures, as it is written."""
+        return line(self.sought)
 
     def __str__(self) -> str:
         return line(self.terms)
 
     def __bool__(self) -> bool:
-        return bool(self.parts)
+        return bool(self.parts or self.sought)
 
     def filter(self, images: QuerySet[Image]) -> QuerySet[Image]:
         """Of `label_set.images()`: those that fit."""
-        return _filtered(images, self.parts)
+        return self._found(_filtered(images, self.parts))
 
     def filter_uncounted(self, images: QuerySet[Image]) -> QuerySet[Image]:
         """As `filter`, but for the terms that `fits` looks at."""
-        return _filtered(images, [part for part in self.parts if part.term.key not in COUNTED])
+        return self._found(_filtered(images, [part for part in self.parts if part.term.key not in COUNTED]))
+
+    def _found(self, images: QuerySet[Image]) -> QuerySet[Image]:
+        return images.filter(self.find.condition()) if self.find else images
+
+    def ranked(self, images: QuerySet[Image]) -> list[int]:
+        """The ids of those of `label_set.images()` that fit, most similar to what is looked for first."""
+        if not self.parts:
+            return self.find.ids
+        fit = set(self.filter(images).order_by().values_list("pk", flat=True))
+        return [image_id for image_id in self.find.ids if image_id in fit]
 
     def fits(self, key: str, value: Any) -> bool:
         """Whether an image of this label id or status fits the terms of that COUNTED key."""
@@ -108,7 +137,12 @@ def _asks(term: Term, key: str) -> bool:
 
 
 def line(found: Iterable[Term]) -> str:
-    return " ".join(str(term) for term in found)
+    words, is_first = [], True
+    for term in found:
+        sign = ("- " if term.negated else "" if is_first else "+ ") if term.is_sought else None
+        words.append(str(term) if sign is None else sign + term.body)
+        is_first = is_first and not term.is_sought
+    return " ".join(words)
 
 
 def _groups(parts: Iterable[Part]) -> list[list[Part]]:
@@ -130,23 +164,50 @@ def _filtered(images: QuerySet[Image], parts: Iterable[Part]) -> QuerySet[Image]
     return images
 
 
-def parse(text: str, label_set: LabelSet, user: User) -> Query:
-    """What the line asks for. Raises ValidationError with all mistakes, each with its place: see `pieces`."""
+def parse(text: str, label_set: LabelSet, user: User, among: int | None = None) -> Query:
+    """What the line asks for. Raises ValidationError with all mistakes, each with its place: see `pieces`.
+
+    `among`: how many of the project's embeddings it looks at, so that the pages of one search stay the same.
+    """
     at, parts, mistakes = Setting(label_set, user), [], []
-    for term in terms.read(text):
+    read = terms.read(text)
+    sought = tuple(term for term in read if term.is_sought)
+    cutoff = [term for term in read if term.key == CUTOFF]
+    asked = what = None
+    for term in read:
         try:
-            parts.append(_part(term, at))
+            if term.key == CUTOFF:
+                asked = _asked(term, cutoff, sought)
+            elif not term.is_sought:
+                parts.append(_part(term, at))
         except ValidationError as error:
             mistakes.append(error)
+    try:
+        what = search.read(sought, [label_set.project_id]) if sought else None
+    except ValidationError as error:
+        mistakes.append(error)
     if mistakes:
         raise ValidationError(mistakes)
-    return Query(tuple(parts))
+    find = Find(label_set.project_id, what, asked, among) if what else None
+    return Query(tuple(parts), sought, find)
+
+
+def _asked(term: Term, all_of_it: Sequence[Term], sought: Sequence[Term]) -> float:
+    """The cut-off that is asked for. Raises ValidationError."""
+    value = terms.fraction(term.value)
+    if value is None or term.negated:
+        raise mistake("Write the least similarity of a find, as in cutoff:0.25.", term.start, term.end)
+    if not sought:
+        raise mistake("A cut-off goes with what to look for: red car cutoff:0.25.", term.start, term.end)
+    if term is not all_of_it[0]:
+        raise mistake("There is one cut-off already.", term.start, term.end)
+    return value
 
 
 def _part(term: Term, at: Setting) -> Part:
     key = KEYS.get(term.key)
     if key is None:
-        near = terms.nearest(term.key, KEYS)
+        near = terms.nearest(term.key, [*KEYS, CUTOFF, terms.SIMILAR])
         hint = f"Did you mean {near}:?" if near else f"There are {', '.join(KEYS)}."
         raise mistake(f"“{term.key[:60]}” is nothing to search by. {hint}", term.start, term.end)
     counted = {"label": labels, "status": statuses}.get(term.key)

@@ -14,6 +14,7 @@ from labeling.models import (
     Keymap,
     Lease,
     Pick,
+    Probe,
     SavedView,
     ScoringChunk,
     ScoringRun,
@@ -100,6 +101,13 @@ class AssignmentAdmin(ReadOnly, admin.ModelAdmin):
 @admin.register(Pick)
 class PickAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["id", "project", "user", "at"]
+    list_select_related = ["project", "user"]
+    search_fields = ["=id", "project__name", "user__username"]
+
+
+@admin.register(Probe)
+class ProbeAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "user", "model", "at"]
     list_select_related = ["project", "user"]
     search_fields = ["=id", "project__name", "user__username"]
 

@@ -15,7 +15,7 @@ from gallery.access import allowed, fetch
 from gallery.models import Image, Project
 from labeling import ballots, board, exports, figures, query, votes
 from labeling.board import chosen_label_set, with_labels
-from labeling.filters import ORDERINGS, Selection
+from labeling.filters import Selection
 from labeling.forms import LabelSetForm
 from labeling.models import LabelSet, Review
 from labeling.review import next_redo, next_undo
@@ -45,17 +45,19 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
 
 def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> dict[str, Any]:
     """What the toolbar, the grid and the pages below it show."""
-    page = _page(request, selection.images, selection.number())
+    ranked = selection.ranked
+    page = _page(request, selection.images if ranked is None else ranked, selection.number())
+    images = page.object_list if ranked is None else selection.page_of(page.object_list)
     return {
         "label_set": label_set,
         "selection": selection,
-        "orderings": ORDERINGS,
+        "orderings": selection.orderings,
         "search_keys": query.KEYS,
         "search_words": query.words(label_set),
         "views": menu(label_set, request.user, selection.query()),
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
-        "images": with_labels(page.object_list, label_set),
+        "images": with_labels(images, label_set),
         "next": request.get_full_path(),
     }
 

@@ -114,7 +114,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["votes", "leases"],
         ["filters"],
         ["query", "ordering", "keys"],
-        ["search_keys"],
+        ["search_keys", "search"],
         ["picks", "terms"],
         ["work"],
         ["worker"],

@@ -33,6 +33,7 @@ UNTOUCHED = {
         "SavedView",
         "Keymap",
         "Pick",
+        "Probe",
         "Comment",
     ),
 }

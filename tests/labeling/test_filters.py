@@ -151,7 +151,7 @@ def test_what_the_toolbar_says(animals: LabelSet) -> None:
     ]
     assert selection.query() == f"label_set={animals.pk}&q=label%3Acat&ordering=id"
     assert selection.query(q=None) == f"label_set={animals.pk}&ordering=id"
-    assert [(str(chip.term), chip.address) for chip in selection.chips] == [
+    assert [(chip.words, chip.address) for chip in selection.chips] == [
         ("label:cat", f"label_set={animals.pk}&ordering=id")
     ]
     assert selection.line_for_label == ""

@@ -257,13 +257,25 @@ def test_a_vote_is_nobody_elses_business_until_it_settles(project: Project, owne
 @pytest.mark.parametrize(
     ("line", "words", "place"),
     [
-        ("cat", "“cat” alone says nothing: write label:cat or name:cat.", "cat"),
-        (
-            'label:dog "red bird"',
-            '“red bird” alone says nothing: write label:"red bird" or name:"red bird".',
-            '"red bird"',
-        ),
-        ("- label:cat", "“-” alone says nothing.", "-"),
+        ('red "bird"', "Put a + or a - before it.", '"bird"'),
+        ("red label:cat bird", "Put a + or a - before it.", "bird"),
+        ('label:cat ""', '“""” alone says nothing.', '""'),
+        ("- label:cat", "After “-” comes what to look for in the pictures.", "-"),
+        ("+ cat", "There is nothing before this “+”.", "+"),
+        ("cat - + dog", "There is nothing before this “+”.", "+"),
+        ("cat +", "Nothing follows this “+”.", "+"),
+        ("cat - -dog", "Two signs follow each other.", "- -"),
+        ("label:cat -dog", "Say also what to look for, not only what not.", "-dog"),
+        ("0:cat", "A weight is a number up to 100, as in 2:beach.", "0:cat"),
+        ("cat + 101:dog", "A weight is a number up to 100, as in 2:beach.", "101:dog"),
+        ("2:label:cat", "“label:” takes no weight.", "2:label:cat"),
+        ("similar:x", "“x” is no number: write similar:12.", "similar:x"),
+        ("cat - similar:123456789", "There is no image 123456789 here.", "similar:123456789"),
+        ("picture:9", "That picture is not remembered any more: show it again.", "picture:9"),
+        ("cutoff:0.2", "A cut-off goes with what to look for: red car cutoff:0.25.", "cutoff:0.2"),
+        ("cat cutoff:much", "Write the least similarity of a find, as in cutoff:0.25.", "cutoff:much"),
+        ("cat -cutoff:0.2", "Write the least similarity of a find, as in cutoff:0.25.", "-cutoff:0.2"),
+        ("cat cutoff:0.2 cutoff:0.3", "There is one cut-off already.", "cutoff:0.3"),
         ("labl:cat", "“labl” is nothing to search by. Did you mean label:?", "labl:cat"),
         ("label:cta", "There is no label “cta” here. Did you mean “cat”?", "label:cta"),
         ("-label:zebra", "There is no label “zebra” here.", "-label:zebra"),
@@ -306,7 +318,8 @@ def test_a_mistake_is_said_in_words_and_pointed_at(
 
 def test_every_mistake_is_said_at_once(animals: LabelSet, owner: User) -> None:
     assert len(mistakes(animals, owner, "labl:cat status:odd label:cat margin:<x")) == 3
-    assert len(mistakes(animals, owner, 'cat label: "dog')) == 3
+    assert len(mistakes(animals, owner, 'cat "bird" label: "dog')) == 3
+    assert len(mistakes(animals, owner, "similar:7777777 - picture:8 label:cow")) == 3
 
 
 def test_a_line_has_its_limits(animals: LabelSet, owner: User) -> None:
@@ -407,7 +420,9 @@ def test_any_text_is_read_the_same_again_or_refused(text: str) -> None:
         assert error.messages and "".join(piece.text for piece in query.pieces(text, error)) == text
         return
     for term in found:
-        assert text[term.start : term.end].lower().startswith(f"{'-' if term.negated else ''}{term.key}:")
+        if not term.is_sought:
+            sign = "-" if term.negated else ""
+            assert text[term.start : term.end].lower().startswith(f"{sign}{term.key}:")
     assert terms.read(query.line(found)) == found
 
 

@@ -67,7 +67,7 @@ def test_two_people_may_have_a_view_of_one_name(
         ({"name": " "}, "name", "This field cannot be blank."),
         ({"name": "x" * 81}, "name", "Ensure this value has at most 80 characters (it has 81)."),
         ({"line": "label:cow"}, "query", "There is no label “cow” here."),
-        ({"line": "cat"}, "query", "“cat” alone says nothing: write label:cat or name:cat."),
+        ({"line": "cat +"}, "query", "Nothing follows this “+”."),
         ({"ordering": "odd"}, "ordering", "“odd” is no order."),
     ],
 )

@@ -190,16 +190,16 @@ def test_each_part_of_the_search_can_be_taken_off(animals: LabelSet, client: Cli
 
 def test_a_mistake_in_the_search_is_marked_and_nothing_is_shown(animals: LabelSet, client: Client) -> None:
     for more in ({}, HTMX):
-        page = client.get(address("gallery", animals), {"q": 'label:cta <b> status:"'}, **more)
+        page = client.get(address("gallery", animals), {"q": 'label:cta + <b> status:"'}, **more)
         assert page.status_code == 200, "it is the page, with the line to be mended"
         shown = text(page)
         assert "<mark>label:cta</mark>" not in shown, "what can't be read comes first"
-        assert "<mark>&lt;b&gt;</mark>" in shown and "<mark>status:&quot;" not in shown
+        assert "<mark>+</mark>" in shown and "<mark>status:&quot;" not in shown
         assert "A quote is opened here and never closed." in shown
-        assert 'value="label:cta &lt;b&gt; status:&quot;"' in shown and 'aria-invalid="true"' in shown
+        assert 'value="label:cta + &lt;b&gt; status:&quot;"' in shown and 'aria-invalid="true"' in shown
         assert "Nothing is searched yet" in shown and "/thumbnail/" not in shown
         assert reverse("review", args=[animals.pk]) not in shown, "there is nothing to review"
-        assert '<input type="hidden" name="q" value="label:cta &lt;b&gt; status:&quot;">' in shown
+        assert '<input type="hidden" name="q" value="label:cta + &lt;b&gt; status:&quot;">' in shown
     page = text(client.get(address("gallery", animals), {"q": "label:cta"}))
     assert "<mark>label:cta</mark>" in page and "Did you mean “cat”?" in page
     assert client.get(reverse("export", args=[animals.pk]), {"q": "label:cta"}).status_code == 400

@@ -1,0 +1,194 @@
+"""Search by CLIP: words, images, pictures and their arithmetic against a project's embeddings."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from django.core.exceptions import ValidationError
+from django.db.models import Q
+from scipy.ndimage import gaussian_filter1d
+
+from gallery.models import Image
+from labeling import clip, embeddings, picks, terms, vectors
+from labeling.models import Embedding, Probe
+from labeling.scoring import Rows, unit
+from labeling.terms import PICTURE, WORDS, Term, mistake
+
+# Of the similarities that a histogram shows.
+BARS = 60
+# How far a find stands out from what the project's pictures are like by chance, in standard deviations.
+STANDS_OUT = 3
+TOP, VALLEY_BARS = 5, 100
+DIGITS = 3
+
+
+@dataclass(frozen=True)
+class Sought:
+    """What to look for: a vector for all that is added, a weight and a vector for each that is taken away."""
+
+    model: str
+    wanted: np.ndarray  # (d,)
+    weights: np.ndarray  # (m,), m ≥ 0
+    unwanted: Rows  # (m, d)
+
+
+def read(sought: Sequence[Term], project_ids: Sequence[int]) -> Sought:
+    """What the terms mean, for images of these projects. Loads CLIP where there are words among them.
+
+    Raises ValidationError with the place of every mistake.
+    """
+    try:
+        model = clip.current().key
+    except clip.ModelUnusable as error:
+        raise mistake(str(error), sought[0].start, sought[-1].end) from error
+    rows, mistakes = [], []
+    for term in sought:
+        try:
+            rows.append(_row(term, model, project_ids))
+        except ValidationError as error:
+            mistakes.append(error)
+    if mistakes:
+        raise ValidationError(mistakes)
+    signs = np.array([term.negated for term in sought])
+    weights = np.array([term.weight for term in sought], np.float32)
+    rows = np.stack(rows)
+    wanted = unit((weights[~signs, None] * rows[~signs]).sum(axis=0))
+    return Sought(model, wanted, weights[signs], rows[signs])
+
+
+def _row(term: Term, model: str, project_ids: Sequence[int]) -> np.ndarray:
+    """(d,): the unit vector of one term. Raises ValidationError."""
+    if term.key == WORDS:
+        try:
+            return clip.engine().embed_texts([term.value])[0]
+        except clip.ModelUnusable as error:
+            raise mistake(str(error), term.start, term.end) from error
+    number = terms.whole(term.value)
+    if number is None:
+        raise mistake(f"“{term.value[:60]}” is no number: write {term.key}:12.", term.start, term.end)
+    if term.key == PICTURE:
+        probe = Probe.objects.filter(pk=number, model=model, project__in=project_ids).first()
+        if probe is None:
+            raise mistake("That picture is not remembered any more: show it again.", term.start, term.end)
+        return embeddings.from_bytes(probe.vector)
+    if not Image.objects.filter(pk=number, project__in=project_ids).exists():
+        raise mistake(f"There is no image {number} here.", term.start, term.end)
+    stored = Embedding.objects.filter(image=number, model=model).first()
+    if stored is None:
+        raise mistake(f"Image {number} has not been looked at by CLIP yet.", term.start, term.end)
+    return embeddings.from_bytes(stored.vector)
+
+
+def similarities(rows: Rows, sought: Sought) -> np.ndarray:
+    """(n,) for (n, d) image rows: the cosine to what is wanted, less what the image has of what is not.
+
+    A plain difference of vectors, as of words in Mikolov et al. 2013, also rewards being the opposite of
+    what is taken away, and then finds squares that are not red for `red circle - blue`. So an image loses
+    weight × (its cosine to that − the project's median), where it is above the median, and else nothing.
+    """
+    cosines = rows @ np.column_stack([sought.wanted, *sought.unwanted])
+    found = cosines[:, 0].copy()
+    for weight, others in zip(sought.weights, cosines[:, 1:].T, strict=True):
+        found -= weight * np.maximum(others - np.median(others), 0)
+    return found
+
+
+def stands_out(found: np.ndarray) -> float:
+    """The similarity from which an image is a find, learned from those (n,) of the whole project.
+
+    Most pictures are like any words by chance; finds are a second hill above that one, and the cut-off is
+    the bottom of the valley between them (Prewitt & Mendelsohn 1966, the mode method). Where there is no
+    second hill: STANDS_OUT standard deviations above the median, or halfway to the most similar ones if that
+    is less. The deviation is that of the lower half, which holds no finds: of a normal distribution, the
+    distance from the median to the 15.87th percentile.
+    """
+    middle, low = np.percentile(found, [50, 15.87])
+    deviation, top = middle - low, float(np.sort(found)[-TOP:].mean())
+    start = middle + 1.5 * deviation
+    if start < top:
+        counts, edges = np.histogram(found, VALLEY_BARS, (start, top))
+        density = gaussian_filter1d(counts.astype(float), VALLEY_BARS / 25, mode="nearest")
+        bottom = np.flatnonzero(density <= density.min() * 1.001 + 1e-9)
+        place = int(bottom[len(bottom) // 2])
+        if (
+            density[place:].max() > 2 * density[place] + 0.01
+            and density[:place].max(initial=0) > density[place]
+        ):
+            return float((edges[place] + edges[place + 1]) / 2)
+    return float(min(middle + STANDS_OUT * deviation, (middle + deviation + top) / 2))
+
+
+@dataclass(frozen=True)
+class Find:
+    """What a search found in one project: the images whose similarity is the cut-off or more."""
+
+    project_id: int
+    sought: Sought
+    asked: float | None = None
+    # Only the images that were embedded by then, so that pages don't shift: a number of rows.
+    among: int | None = None
+
+    @cached_property
+    def _all(self) -> tuple[np.ndarray, np.ndarray]:
+        """Ids and similarities (n,) of the project's images, in the order in which they were embedded."""
+        matrix = vectors.of(self.project_id, self.sought.model)
+        ids, rows = matrix.ids[: self.among], matrix.rows[: self.among]
+        return ids, similarities(rows, self.sought) if len(ids) else np.empty(0, np.float32)
+
+    @property
+    def searched(self) -> int:
+        """How many images were looked at."""
+        return len(self._all[0])
+
+    @cached_property
+    def suggested(self) -> float:
+        """A sensible cut-off, rounded so that it can be written down."""
+        found = self._all[1]
+        return round(stands_out(found), DIGITS) if len(found) else 0.0
+
+    @property
+    def cutoff(self) -> float:
+        return self.suggested if self.asked is None else self.asked
+
+    @cached_property
+    def ids(self) -> list[int]:
+        """The images found, most similar first; of equals the older one."""
+        ids, found = self._all
+        above = np.flatnonzero(found >= self.cutoff)
+        return ids[above[np.lexsort((ids[above], -found[above]))]].tolist()
+
+    def condition(self) -> Q:
+        return Q(pk__in=picks.listed(self.ids))
+
+    def similarity(self, image_ids: Iterable[int]) -> dict[int, float]:
+        """Of those of the images that were looked at."""
+        ids, found = self._all
+        at = np.flatnonzero(np.isin(ids, list(image_ids)))
+        return {int(ids[place]): float(found[place]) for place in at}
+
+    @cached_property
+    def histogram(self) -> list[int]:
+        """How many images have which similarity: BARS bars of equal width from `low` to `high`."""
+        found = self._all[1]
+        return np.histogram(found, BARS, (self.low, self.high))[0].tolist() if len(found) else []
+
+    @property
+    def low(self) -> float:
+        found = self._all[1]
+        return float(np.floor(found.min() * 100) / 100) if len(found) else 0.0
+
+    @property
+    def high(self) -> float:
+        found = self._all[1]
+        return max(float(np.ceil(found.max() * 100) / 100), self.low + 0.01) if len(found) else 1.0
+
+
+def of_images(project_ids: Sequence[int], sought: Sought, count: int) -> list[tuple[int, float]]:
+    """The images found in any of the projects, most similar first: (id, similarity), at most `count`."""
+    found: list[tuple[int, float]] = []
+    for project_id in project_ids:
+        find = Find(project_id, sought)
+        near = find.similarity(find.ids[:count])
+        found += near.items()
+    return sorted(found, key=lambda each: (-each[1], each[0]))[:count]
