@@ -68,6 +68,8 @@ def weakness(secret: str) -> str:
 # Where everything that must survive lives: database, media, model files, the generated secret.
 DATA_DIR = private_folder(BASE_DIR / env.str("DATA_DIR", default="data"))
 MODELS_DIR = DATA_DIR / "models"
+# Derived from the database: a folder that is removed is made again. Its name begins with its project's id.
+VECTORS_DIR = DATA_DIR / "vectors"
 
 DEBUG = env.bool("DEBUG", default=False)
 HOST = env.str("HOST", default="127.0.0.1")

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from gallery.models import Image
-from labeling import embeddings, scoring
+from labeling import embeddings, scoring, vectors
 from labeling.models import LabelSet, ScoringRun
 
 
@@ -62,7 +62,7 @@ SIMILAR = 12
 
 def similar(label_set: LabelSet, image: Image) -> list[Image]:
     """The images most similar to this one, each with status, label id, and `likeness` (cosine)."""
-    likeness = dict(embeddings.nearest(image, SIMILAR))
+    likeness = dict(vectors.nearest(image, SIMILAR))
     images = list(label_set.images().filter(pk__in=likeness))
     for each in images:
         each.likeness = likeness[each.pk]
@@ -70,8 +70,8 @@ def similar(label_set: LabelSet, image: Image) -> list[Image]:
 
 
 def _of_run(label_set: LabelSet, run: ScoringRun, rows: scoring.Rows) -> list[LabelScore]:
-    vectors = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
-    figures = scoring.score(rows, vectors, run.logit_scale, run.logit_bias)
+    labels = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
+    figures = scoring.score(rows, labels, run.logit_scale, run.logit_bias)
     known = {label.pk: label for label in label_set.labels.all()}
     scores = [
         LabelScore(label.pk, label.name, label.colour, float(similarity), float(probability))

@@ -22,7 +22,7 @@ from labeling.starter import drawing
 
 @pytest.fixture(autouse=True)
 def _own_media(settings: object, tmp_path: Path) -> None:
-    settings.MEDIA_ROOT = tmp_path / "media"
+    settings.MEDIA_ROOT, settings.VECTORS_DIR = tmp_path / "media", tmp_path / "vectors"
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
     settings.WHITENOISE_AUTOREFRESH = True  # else each client scans all static files
     settings.STORAGES = settings.STORAGES | {

@@ -67,9 +67,10 @@ def test_torch_is_never_imported_at_the_top_of_a_file() -> None:
         assert not top & {"torch", "transformers"}, path
 
 
-def test_scoring_and_sampling_are_plain_numpy() -> None:
+def test_scoring_ranking_and_sampling_are_plain_numpy() -> None:
     rooms = dict(sources("labeling"))
-    assert not uses(rooms["labeling/scoring.py"], "django", "torch", "labeling", "gallery")
+    for room in ("scoring", "ranking"):
+        assert not uses(rooms[f"labeling/{room}.py"], "django", "torch", "labeling", "gallery")
     assert uses(rooms["labeling/sampling.py"], "django", "torch", "labeling", "gallery") <= {
         "labeling.scoring",
         "labeling.scoring.Rows",
@@ -122,10 +123,12 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["beat"],
         ["runs"],
         ["vectors"],
+        ["vector_sync"],
         ["embeddings"],
         ["hub"],
         ["clip"],
         ["sampling"],
+        ["ranking", "vector_files"],
         ["scoring"],
         ["models"],
     ]

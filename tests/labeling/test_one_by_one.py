@@ -12,7 +12,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 
 from gallery.models import Image, Membership, Project
-from labeling import embeddings, review
+from labeling import embeddings, review, vector_sync, vectors
 from labeling.models import Annotation, Embedding, LabelSet, Review
 from labeling.review import Decision, Verdict, decide
 from tests.labeling import rows
@@ -180,25 +180,29 @@ def test_the_most_similar_come_first_of_this_project_and_model_alone(
 def test_the_best_of_many_blocks_are_those_of_all_at_once(
     project: Project, monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
-    monkeypatch.setattr(embeddings, "BLOCK", 7)
+    monkeypatch.setattr(vector_sync, "BLOCK", 7)
     images = rows.images(project, 50)
-    vectors = np.random.default_rng(3).normal(size=(50, 8))
-    vectors[20:30] = vectors[10]  # equals, over more than one block
-    embed(images, vectors.tolist())
-    units = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
+    numbers = np.random.default_rng(3).normal(size=(50, 8))
+    numbers[20:30] = numbers[10]  # equals, over more than one block
+    embed(images, numbers.tolist())
+    units = numbers / np.linalg.norm(numbers, axis=1, keepdims=True)
     cosines = units.astype(np.float32) @ units[0].astype(np.float32)
     expected = sorted(range(1, 50), key=lambda number: (-round(float(cosines[number]), 5), number))[:count]
-    found = embeddings.nearest(images[0], count)
+    found = vectors.nearest(images[0], count)
     assert [image_id for image_id, _ in found] == [images[number].pk for number in expected]
     assert [cosine for _, cosine in found] == pytest.approx(
         [cosines[number] for number in expected], abs=1e-5
     )
 
 
-def test_memory_does_not_grow_with_the_number_of_images(project: Project) -> None:
+def test_memory_does_not_grow_with_the_number_of_images(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(vector_sync, "BLOCK", 500)
+
     def peak(first: Image) -> int:
         tracemalloc.start()
-        embeddings.nearest(first, 12)
+        vectors.nearest(first, 12)
         _, most = tracemalloc.get_traced_memory()
         tracemalloc.stop()
         return most

@@ -1,0 +1,58 @@
+"""Which rows are nearest to a query: exact, by NumPy alone.
+
+n rows of d dimensions, m queries. A row's place in the matrix is its position.
+"""
+
+import numpy as np
+
+
+def cosines(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
+    """(n, m) float32: each unit row (n, d) with each unit query (m, d). Takes no memory beside the answer.
+
+    One product over a memory map reads it once, front to back, on all cores of the BLAS; in blocks of any
+    size it is no faster.
+    """
+    if not len(rows):
+        return np.empty((0, len(queries)), np.float32)
+    queries = np.ascontiguousarray(queries, np.float32)
+    # The product with one vector has its own, faster way through the BLAS.
+    return (rows @ queries[0])[:, None] if len(queries) == 1 else rows @ queries.T
+
+
+def top(similarities: np.ndarray, count: int, allowed: np.ndarray | None = None) -> np.ndarray:
+    """The positions of the `count` greatest of (n,) similarities, best first; of equal ones the first.
+
+    allowed: positions (any number of int) or a mask (n,) of bool; the others are left out before the cut.
+    """
+    if allowed is None:
+        return _best(similarities, count)
+    places = np.flatnonzero(allowed) if allowed.dtype == bool else np.unique(allowed)
+    return places[_best(similarities[places], count)]
+
+
+def _best(similarities: np.ndarray, count: int) -> np.ndarray:
+    """`top` of all: whatever is over the count-th value, and of those equal to it the first ones."""
+    if count <= 0:
+        return np.empty(0, np.intp)
+    if count < len(similarities):
+        cut = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
+        over = np.flatnonzero(similarities > cut)
+        equal = np.flatnonzero(similarities == cut)[: count - len(over)]
+        found = np.union1d(over, equal)
+    else:
+        found = np.arange(len(similarities))
+    return found[np.argsort(-similarities[found], kind="stable")]
+
+
+def positions(ids: np.ndarray, wanted: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
+    """Where in ids (n,) the `wanted` ones (k,) stand, in their order; those that are not there are left out.
+
+    order: np.argsort(ids), where it is known, so that n numbers need no sorting.
+    """
+    wanted = np.asarray(wanted, np.int64)
+    if not len(ids):
+        return np.empty(0, np.intp)
+    order = np.argsort(ids, kind="stable") if order is None else order
+    places = np.searchsorted(ids, wanted, sorter=order)
+    found = order[np.minimum(places, len(ids) - 1)]
+    return found[ids[found] == wanted]
