@@ -1,6 +1,7 @@
 """Do rows and files fit together? What is wrong, in words, and what can be mended of it."""
 
 import os
+import shutil
 import sqlite3
 import time
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from django.db.models import QuerySet
 from django.db.models.fields.files import FieldFile
 from tqdm import tqdm
 
-from gallery import backups, decoder, intake
+from gallery import backups, decoder, derived, intake
 from gallery.decoding import BadPicture
 from gallery.models import Image, Upload
 
@@ -159,13 +160,17 @@ def _remove(path: Path) -> bool:
 
 
 def _left_behind(repair: bool, minutes: float) -> Iterator[Finding]:
-    """Temporary files and folders of what was killed."""
+    """Temporary files and folders of what was killed, and folders of projects that are gone."""
     temporary = Path(settings.FILE_UPLOAD_TEMP_DIR)
     with suppress(backups.Refused), backups.locked("backup.lock", "a backup is at work"):
         for room in backups.rooms():
             if repair:
                 backups.sweep(room)
             yield Finding(f"tmp/{room.name} was left behind by a killed backup or restore", repair)
+    for folder in derived.of_deleted_projects():
+        if repair:
+            shutil.rmtree(folder, ignore_errors=True)
+        yield Finding(f"{folder.parent.name}/{folder.name} was left behind by a deleted project", repair)
     for entry in backups.files_below(temporary):
         path = Path(entry.path)
         name = path.relative_to(temporary)

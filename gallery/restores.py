@@ -226,6 +226,7 @@ def _into_place(room: Path, database: Path) -> None:
     os.sync()
     media = Path(settings.MEDIA_ROOT)
     shutil.rmtree(media, ignore_errors=True)  # folders without a file
+    shutil.rmtree(settings.VECTORS_DIR, ignore_errors=True)  # made of another database
     media.mkdir(parents=True, exist_ok=True)
     placed = []
     try:

@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from gallery import access, archives, decoder, intake
+from gallery import access, archives, decoder, derived, intake
 from gallery.access import User
 from gallery.decoding import SUFFIXES, BadPicture
 from gallery.intake import Received, StorageFull
@@ -169,11 +169,13 @@ def delete_image(image: Image) -> None:
 
 def delete_project(project: Project) -> None:
     """Delete a project, everything in it, and, once that is committed, its files."""
+    project_id = project.pk
     images = list(project.images.only("file", "preview", "thumbnail"))
     archives = [upload.archive for upload in project.uploads.exclude(archive="").only("archive")]
     with transaction.atomic():
         project.delete()
         transaction.on_commit(lambda: _discard(images, archives))
+        transaction.on_commit(lambda: derived.discard(project_id))
 
 
 def _discard(images: Iterable[Image], archives: Iterable[FieldFile]) -> None:

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 from django.conf import settings
-from django.db.models import Count, Sum
+from django.db.models import Count, QuerySet, Sum
 
 from gallery.models import Image
-from labeling import embeddings, vector_files
+from labeling import vector_files
 from labeling.models import Embedding
 from labeling.scoring import Rows
 from labeling.vector_files import Head, Maps
@@ -19,6 +19,8 @@ from labeling.vector_files import Head, Maps
 BLOCK = 4096
 # Ids alone that are read at once.
 IDS = 20_000
+# Rows that come with those that are wanted, at most, for each of these.
+FEW_MORE = 2
 # Stored vectors that are compared with those of the database.
 SAMPLE = 16
 
@@ -119,12 +121,17 @@ def _steps(source: Source, after: int, upto: int) -> Iterator[_Step]:
 
 
 def _own(project_id: int, image_ids: np.ndarray) -> np.ndarray:
-    """Those that are images of the project."""
-    found: list[int] = []
-    for start in range(0, len(image_ids), embeddings.IDS_AT_ONCE):
-        some = image_ids[start : start + embeddings.IDS_AT_ONCE].tolist()
-        found += Image.objects.filter(pk__in=some, project=project_id).values_list("pk", flat=True)
-    return np.array(found, np.int64)
+    """Those that are images of the project, and maybe some more of it."""
+    own = _among(Image.objects.filter(project=project_id), image_ids)
+    return np.array(own.values_list("pk", flat=True), np.int64)
+
+
+def _among(rows: QuerySet, ids: np.ndarray) -> QuerySet:
+    """The rows of these ids; where these lie close, with those in between: that takes a third of the time."""
+    first, last = int(ids.min()), int(ids.max())
+    if last - first < FEW_MORE * len(ids):
+        return rows.filter(pk__gte=first, pk__lte=last)
+    return rows.filter(pk__in=ids.tolist())
 
 
 def _counted(head: Head, step: _Step) -> Head:
@@ -174,9 +181,10 @@ def _stored(ids: np.ndarray, width: int) -> tuple[np.ndarray, Rows]:
 
     What has another length than `width`, or than the first where that is 0, is taken for not being there.
     """
-    found = Embedding.objects.filter(pk__in=ids.tolist()).order_by("pk").values_list("pk", "vector")
-    rows = list(found)
+    wanted = set(ids.tolist())
+    found = _among(Embedding.objects.order_by("pk"), ids).values_list("pk", "vector")
+    rows = [row for row in found if row[0] in wanted]
     size = 4 * width or (len(rows[0][1]) if rows else 4)
-    rows = [(pk, vector) for pk, vector in rows if len(vector) == size]
+    rows = [row for row in rows if len(row[1]) == size]
     vectors = np.frombuffer(b"".join(vector for _, vector in rows), "<f4").reshape(-1, size // 4)
     return np.isin(ids, np.array([pk for pk, _ in rows], np.int64)), vectors

@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds between two looks for rows that went, and what share of the time looks take at most, with what they
 # lead to.
-LOOK_EVERY, SHARE = 30, 1 / 20
+LOOK_EVERY, SHARE = 60, 1 / 20
 # Matrices that a process keeps open.
 OPEN = 64
 
@@ -62,7 +62,7 @@ def of(project_id: int, model: str) -> Matrix:
     """All embeddings of the project by `model` (name@revision) that are committed by now.
 
     Where another thread or process is bringing the files up to date, those of a moment ago. Rows that went
-    are gone from it within half a minute or so. Call it where no transaction is open that wrote embeddings.
+    are gone from it within a minute or so. Call it where no transaction is open that wrote embeddings.
     Raises OSError where there is no file yet and no room for one.
     """
     source = Source(project_id, model)
@@ -181,5 +181,6 @@ def _synced(source: Source, head: Head | None, held: _Open | None) -> tuple[Head
             head = vector_sync.made_anew(source, head, maps, newest)
     else:
         return vector_sync.extended(source, head, maps, newest), held.due
+    vector_files.sweep(source.folder, head)  # what was left by who was killed before he came to it
     now = time.monotonic()
     return head, now + max(LOOK_EVERY, (now - begun) / SHARE)

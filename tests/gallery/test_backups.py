@@ -50,6 +50,7 @@ def use(settings: object, monkeypatch: pytest.MonkeyPatch) -> Callable[[Path], P
 
     def make(folder: Path) -> Path:
         settings.DATA_DIR, settings.MEDIA_ROOT = folder, folder / "media"
+        settings.VECTORS_DIR = folder / "vectors"
         settings.FILE_UPLOAD_TEMP_DIR = folder / "tmp"
         settings.FILE_UPLOAD_TEMP_DIR.mkdir(parents=True, exist_ok=True)
         monkeypatch.setitem(connection.settings_dict, "NAME", str(folder / DATABASE))
