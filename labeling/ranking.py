@@ -3,7 +3,12 @@
 n rows of d dimensions, m queries. A row's place in the matrix is its position.
 """
 
+import threading
+
 import numpy as np
+
+# One product takes all cores; several at once stand in each other's way, and take four times as long.
+_turn = threading.Lock()
 
 
 def cosines(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
@@ -15,8 +20,9 @@ def cosines(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     if not len(rows):
         return np.empty((0, len(queries)), np.float32)
     queries = np.ascontiguousarray(queries, np.float32)
-    # The product with one vector has its own, faster way through the BLAS.
-    return (rows @ queries[0])[:, None] if len(queries) == 1 else rows @ queries.T
+    with _turn:
+        # The product with one vector has its own, faster way through the BLAS.
+        return (rows @ queries[0])[:, None] if len(queries) == 1 else rows @ queries.T
 
 
 def top(similarities: np.ndarray, count: int, allowed: np.ndarray | None = None) -> np.ndarray:
