@@ -117,6 +117,20 @@ def test_a_restored_site_has_every_row_and_every_file(made: Path, archive: Path,
     assert "All is well" in restored.manage("fsck", "--hashes")
 
 
+def test_what_is_derived_is_in_no_backup_and_an_old_one_goes_when_one_is_restored(
+    site: Path, tmp_path: Path
+) -> None:
+    head = site / "vectors" / "1-0123456789abcdef" / "head.json"
+    head.parent.mkdir(parents=True)
+    head.write_text("{}")
+    backups.write(tmp_path / "site.zip")
+    with zipfile.ZipFile(tmp_path / "site.zip") as archive:
+        assert not [name for name in archive.namelist() if "head" in name or "vectors" in name]
+    shutil.copytree(site / "vectors", tmp_path / "restored" / "vectors")
+    Site(tmp_path / "restored").manage("restore", str(tmp_path / "site.zip"))
+    assert not (tmp_path / "restored" / "vectors").exists()
+
+
 def test_a_backup_is_its_owners_alone_and_holds_no_secret(made: Path, archive: Path) -> None:
     assert stat.S_IMODE(archive.stat().st_mode) == 0o600
     with zipfile.ZipFile(archive) as zipped:

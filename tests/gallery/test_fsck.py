@@ -190,3 +190,17 @@ def test_more_images_than_one_step(drawn: list[Image], monkeypatch: pytest.Monke
     assert "4 wrong" in said()[1]
     assert said(repair=True)[0] == 0
     assert {decoding.open_checked(path_of(image, "thumbnail")).size for image in drawn} == {(128, 128)}
+
+
+def test_what_a_deleted_project_left_is_removed_and_what_others_need_stays(
+    data: Path, project: Project, settings: object
+) -> None:
+    theirs = old(settings.VECTORS_DIR / f"{project.pk}-0123456789abcdef" / "head.json")
+    left = old(settings.VECTORS_DIR / f"{project.pk + 1}-0123456789abcdef" / "head.json")
+    foreign = old(settings.VECTORS_DIR / "notes" / "mine.txt")
+    code, words = said()
+    assert code == 1 and f"vectors/{project.pk + 1}-0123456789abcdef was left behind" in words
+    assert left.exists()
+    assert said(repair=True)[0] == 0
+    assert theirs.exists() and foreign.exists() and not left.parent.exists()
+    assert said()[0] == 0

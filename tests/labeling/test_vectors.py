@@ -4,11 +4,11 @@ import itertools
 import json
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-from django.contrib.auth.models import User
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
@@ -298,13 +298,18 @@ def test_similar_images_are_never_deleted_ones_and_as_many_as_asked_for(project:
     assert len(found) == 12 and not {image.pk for image in gone} & set(found) and found[:4] == near[8:]
 
 
-def test_what_a_deleted_project_has_left_is_removed(project: Project, owner: User) -> None:
-    new(project, 5)
-    vectors.of(project.pk, rows.MODEL)
-    there = folder(project)
-    assert there.exists()
-    uploads.delete_project(project)
-    assert there.exists(), "not before it is committed"
+def test_the_vectors_of_a_project_go_with_it(
+    project: Project, django_capture_on_commit_callbacks: Callable
+) -> None:
+    other = elsewhere()
+    for each in (project, other):
+        new(each, 5)
+        vectors.of(each.pk, rows.MODEL)
+    there, kept = folder(project), folder(other)
+    with django_capture_on_commit_callbacks(execute=True):
+        uploads.delete_project(project)
+        assert there.exists(), "not before it is committed"
+    assert not there.exists() and kept.exists()
 
 
 @pytest.mark.parametrize("where", ["append", "commit"])
