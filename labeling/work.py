@@ -14,7 +14,7 @@ from django.db import OperationalError
 from gallery import decoding
 from gallery.decoding import BadPicture
 from gallery.models import Image
-from labeling import clip, embeddings, runs, scoring, worker
+from labeling import clip, embeddings, runs, scoring, vectors, worker
 from labeling.models import ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
@@ -49,6 +49,7 @@ def until_none_is_left(between: Callable[[Callable[[], bool]], None] = lambda is
             prepare(run, until)
         elif chunk := runs.claim():
             work_on(chunk)
+            keep_vectors(chunk.run)
         else:
             return
     runs.ring()
@@ -115,6 +116,15 @@ def work_on(chunk: ScoringChunk) -> None:
     except (Exception, SystemExit) as error:
         logger.exception("%s stopped and will be tried image by image", chunk)
         runs.release(chunk, error)
+
+
+def keep_vectors(run: ScoringRun) -> None:
+    """Have what was embedded in the files that are searched, so that nobody waits for it later."""
+    try:
+        vectors.of(run.project_id, run.model)
+    except (OSError, OperationalError) as error:
+        # Who searches brings them up to date himself.
+        logger.warning("vectors of project %s are left for later: %s", run.project_id, error)
 
 
 def _score_stored(chunk: ScoringChunk) -> None:

@@ -14,8 +14,8 @@ from django.test.utils import CaptureQueriesContext
 
 from gallery import disk, uploads
 from gallery.models import Image, Project
-from labeling import embeddings, vector_files, vector_sync, vectors
-from labeling.models import Embedding
+from labeling import embeddings, vector_files, vector_sync, vectors, work
+from labeling.models import Embedding, LabelSet
 from labeling.scoring import unit
 from tests.labeling import rows
 from tests.live import Site
@@ -331,6 +331,17 @@ def test_what_ends_in_the_middle_is_mended_by_the_next_call(
     monkeypatch.setattr(vector_files, where, real)
     assert len(before.ids) == 30
     assert agrees(project) and len(files(project)) == 5
+
+
+def test_the_worker_keeps_the_files_up_to_date(scored: LabelSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = scored.runs.get().model
+    head = vector_files.read(folder(scored.project, model))
+    assert head.rows == 4 and head.last == Embedding.objects.latest("pk").pk
+    monkeypatch.setattr(disk, "is_low", lambda: True)
+    new(scored.project, 3, model)
+    vectors._open.clear()
+    work.keep_vectors(scored.runs.get())
+    assert vector_files.read(folder(scored.project, model)).rows == 4, "left for later, and the work goes on"
 
 
 def test_processes_that_are_killed_and_processes_at_once(tmp_path: Path) -> None:
