@@ -10,6 +10,9 @@ import numpy as np
 # One product takes all cores; several at once stand in each other's way, and take four times as long.
 _turn = threading.Lock()
 
+# Values of which the greatest stands for all in the first look for the top.
+BLOCK = 256
+
 
 def cosines(rows: np.ndarray, queries: np.ndarray) -> np.ndarray:
     """(n, m) float32: each unit row (n, d) with each unit query (m, d). Takes no memory beside the answer.
@@ -31,23 +34,27 @@ def top(similarities: np.ndarray, count: int, allowed: np.ndarray | None = None)
     allowed: positions (any number of int) or a mask (n,) of bool; the others are left out before the cut.
     """
     if allowed is None:
-        return _best(similarities, count)
+        return _best(np.ascontiguousarray(similarities), count)
     places = np.flatnonzero(allowed) if allowed.dtype == bool else np.unique(allowed)
     return places[_best(similarities[places], count)]
 
 
 def _best(similarities: np.ndarray, count: int) -> np.ndarray:
-    """`top` of all: whatever is over the count-th value, and of those equal to it the first ones."""
     if count <= 0:
         return np.empty(0, np.intp)
-    if count < len(similarities):
-        cut = np.partition(similarities, len(similarities) - count)[len(similarities) - count]
-        over = np.flatnonzero(similarities > cut)
-        equal = np.flatnonzero(similarities == cut)[: count - len(over)]
-        found = np.union1d(over, equal)
-    else:
-        found = np.arange(len(similarities))
-    return found[np.argsort(-similarities[found], kind="stable")]
+    found = _at_least_as_many(similarities, count)
+    # Stable, so of equal ones the first comes first.
+    return found[np.argsort(-similarities[found], kind="stable")[:count]]
+
+
+def _at_least_as_many(similarities: np.ndarray, count: int) -> np.ndarray:
+    """Positions, in order, of `count` or somewhat more values, with all that belong to the top among them."""
+    blocks = similarities[: len(similarities) // BLOCK * BLOCK].reshape(-1, BLOCK).max(axis=1)
+    for values in (blocks, similarities):
+        if count <= len(values):
+            # In as many blocks there is a value as great as this one, so the top ones are no smaller.
+            return np.flatnonzero(similarities >= np.partition(values, -count)[-count])
+    return np.arange(len(similarities))
 
 
 def positions(ids: np.ndarray, wanted: np.ndarray, order: np.ndarray | None = None) -> np.ndarray:
