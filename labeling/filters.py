@@ -227,6 +227,8 @@ class Selection:
         """These images of the label set, in this order, with their `likeness` to what is looked for."""
         images = self.label_set.images().in_bulk(list(ids))
         found = [images[image_id] for image_id in ids if image_id in images]
+        if self.find and len(found) < len(ids):
+            self.find.forget()
         if self.find:
             likeness = self.find.similarity(ids)
             for image in found:

@@ -158,6 +158,10 @@ class Find:
         above = np.flatnonzero(found >= self.cutoff)
         return ids[above[np.lexsort((ids[above], -found[above]))]].tolist()
 
+    def forget(self) -> None:
+        """Some of the ids are of images that are gone: the next search looks for all that went."""
+        vectors.forget(self.project_id, self.sought.model)
+
     def condition(self) -> Q:
         return Q(pk__in=picks.listed(self.ids))
 
