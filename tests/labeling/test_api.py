@@ -399,7 +399,7 @@ def test_matches_are_filtered_as_in_the_gallery(owner: User, label_set: LabelSet
         "label=x",
         "probability__lt=much",
         "label=1e99",
-        "q=cat",
+        "q=cat %2B",
         "q=label:",
         "q=by:sven",
         "q=margin:<-1e7000000",
