@@ -7,7 +7,6 @@ from functools import cached_property
 import numpy as np
 from django.core.exceptions import ValidationError
 from django.db.models import Q
-from scipy.ndimage import gaussian_filter1d
 
 from gallery.models import Image
 from labeling import clip, embeddings, picks, terms, vectors
@@ -103,6 +102,9 @@ def stands_out(found: np.ndarray) -> float:
     is less. The deviation is that of the lower half, which holds no finds: of a normal distribution, the
     distance from the median to the 15.87th percentile.
     """
+    # Not at the site's start: it takes a while.
+    from scipy.ndimage import gaussian_filter1d
+
     middle, low = np.percentile(found, [50, 15.87])
     deviation, top = middle - low, float(np.sort(found)[-TOP:].mean())
     start = middle + 1.5 * deviation
