@@ -102,23 +102,35 @@ def stands_out(found: np.ndarray) -> float:
     is less. The deviation is that of the lower half, which holds no finds: of a normal distribution, the
     distance from the median to the 15.87th percentile.
     """
+    top = float(np.sort(found)[-TOP:].mean())
+    for share in (0, 0.25, 0.5, 0.75):
+        middle, deviation = _by_chance(found, share)
+        if (cutoff := _valley(found, middle + 1.5 * deviation, top)) is not None:
+            return cutoff
+    middle, deviation = _by_chance(found)
+    return float(min(middle + STANDS_OUT * deviation, (middle + deviation + top) / 2, top))
+
+
+def _by_chance(found: np.ndarray, share: float = 0) -> tuple[float, float]:
+    """Median and standard deviation of the images that are no finds, where finds are that share of all."""
+    middle, low = np.percentile(found, [50 * (1 - share), 15.87 * (1 - share)])
+    return float(middle), float(middle - low)
+
+
+def _valley(found: np.ndarray, start: float, top: float) -> float | None:
+    """The bottom of the valley between two hills from `start` to `top`, if there is one."""
+    if start >= top:
+        return None
     # Not at the site's start: it takes a while.
     from scipy.ndimage import gaussian_filter1d
 
-    middle, low = np.percentile(found, [50, 15.87])
-    deviation, top = middle - low, float(np.sort(found)[-TOP:].mean())
-    start = middle + 1.5 * deviation
-    if start < top:
-        counts, edges = np.histogram(found, VALLEY_BARS, (start, top))
-        density = gaussian_filter1d(counts.astype(float), VALLEY_BARS / 25, mode="nearest")
-        bottom = np.flatnonzero(density <= density.min() * 1.001 + 1e-9)
-        place = int(bottom[len(bottom) // 2])
-        if (
-            density[place:].max() > 2 * density[place] + 0.01
-            and density[:place].max(initial=0) > density[place]
-        ):
-            return float((edges[place] + edges[place + 1]) / 2)
-    return float(min(middle + STANDS_OUT * deviation, (middle + deviation + top) / 2))
+    counts, edges = np.histogram(found, VALLEY_BARS, (start, top))
+    density = gaussian_filter1d(counts.astype(float), VALLEY_BARS / 25, mode="nearest")
+    bottom = np.flatnonzero(density <= density.min() * 1.001 + 1e-9)
+    place = int(bottom[len(bottom) // 2])
+    rises = density[place:].max() > 2 * density[place] + 0.01
+    falls = density[:place].max(initial=0) > density[place]
+    return float((edges[place] + edges[place + 1]) / 2) if rises and falls else None
 
 
 @dataclass(frozen=True)

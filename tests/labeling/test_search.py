@@ -226,6 +226,14 @@ def test_the_valley_between_two_hills_is_the_cut_off() -> None:
     assert chance.max() < cutoff < finds.min() + 0.01
 
 
+@pytest.mark.parametrize("finds", [20, 500, 1500, 2500])
+def test_most_of_the_images_can_be_finds(finds: int) -> None:
+    rng = np.random.default_rng(3)
+    chance, found_too = rng.normal(0.2, 0.02, 1000), rng.normal(0.4, 0.02, finds)
+    cutoff = search.stands_out(np.concatenate([chance, found_too]))
+    assert (chance >= cutoff).mean() < 0.01 and (found_too >= cutoff).mean() > 0.99
+
+
 def test_without_a_second_hill_few_stand_out() -> None:
     chance = np.random.default_rng(2).normal(0.2, 0.02, 20_000)
     assert (chance >= search.stands_out(chance)).mean() < 0.02
