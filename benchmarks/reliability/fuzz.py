@@ -72,7 +72,7 @@ print("ROWS" + json.dumps({{
 }}))
 """
 # What takes rows away comes last, and the outermost row last of all.
-ORDER = ["GET", "POST", "PATCH", "DELETE"]
+ORDER = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
 
 @dataclass
