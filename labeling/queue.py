@@ -12,11 +12,13 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
+from django.db import OperationalError
 from django.db.models import Exists, F, OuterRef, Q, QuerySet, Subquery
 from django.db.models.expressions import Combinable
 from django.utils import timezone
 
 from gallery.access import User
+from gallery.intake import is_full
 from gallery.models import Image
 from labeling import embeddings, leases, query, sampling
 from labeling.models import Annotation, Assignment, LabelSet, Match, Review, ScoringRun
@@ -280,7 +282,13 @@ def show(
     image = images.filter(pk=image_id).first() if image_id else None
     if image_id and image is None:
         return None
-    held, until = fill(queue, image_id, goes_on=goes_on, looks=looks)
+    try:
+        held, until = fill(queue, image_id, goes_on=goes_on, looks=looks)
+    except OperationalError as error:
+        if not is_full(error):
+            raise
+        # On a full disk one can still look, though nothing can be held, nor decided.
+        held, until = _candidates(queue, []), timezone.now()
     image = image or (images.filter(pk=held[0]).first() if held else None)
     return Place(queue, image, held, until) if image else None
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from django.contrib.auth.models import User
-from django.db import connection
+from django.db import OperationalError, connection
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
@@ -625,3 +625,16 @@ def test_a_look_that_comes_after_the_page_was_left_holds_nothing(
     client.delete(reverse("api-queue", args=[animals.pk]))
     assert client.get(address, {"image": following}, **HTMX).context["image"].pk == following
     assert held(owner) == []
+
+
+def test_on_a_full_disk_one_can_still_look(
+    many: LabelSet, owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = place(many, owner).image
+    leases.leave(many, owner)
+
+    def full(*args: Any, **options: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(leases, "hold", full)
+    assert place(many, owner).image == first and not held(owner)
