@@ -38,9 +38,9 @@ WATCHED = (
 )
 MAKE_ROWS = """
 import json, uuid
-from gallery import invitations, members
+from gallery import comments, invitations, members
 from gallery.models import ApiToken, Upload
-from labeling import review, work
+from labeling import review, saved_views, work
 from labeling.models import LabelSet, ScoringRun
 
 viewer, stranger, mia = (User.objects.get(username=name) for name in ("vera", "sven", "mia"))
@@ -52,6 +52,9 @@ for number in range(12):
 work.until_none_is_left()
 first = LabelSet.objects.order_by("pk").first()
 images = list(project.images.values_list("pk", flat=True))
+shown = list(project.images.all())
+said = [comments.add(shown[number], user, f"Comment {{number}}").pk for number in range(40)]
+views = [saved_views.save(first, user, "owner", f"View {{number}}").pk for number in range(40)]
 batches = [review.decide(first, user, [review.Decision(pk, review.Verdict("none"))]) for pk in images[:10]]
 spare = []
 for number in range(40):
@@ -68,7 +71,7 @@ print("ROWS" + json.dumps({{
     "images": images, "uploads": list(Upload.objects.values_list("pk", flat=True)),
     "label-sets": list(LabelSet.objects.values_list("pk", flat=True)),
     "runs": list(ScoringRun.objects.values_list("pk", flat=True)),
-    "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
+    "comments": said, "views": views, "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
 # What takes rows away comes last, and the outermost row last of all.
@@ -102,7 +105,7 @@ def real(path: str, rows: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     if "{id}" in path:
         kind = path.split("/{id}")[0].split("/")[-1]
         found["id"] = spare[kind] if kind in spare else rng.choice(rows[kind])
-    if path.endswith("/undo/"):
+    if path.endswith("/reviews/undo/"):
         found["id"] = rows["first"]
     return found
 
@@ -128,6 +131,10 @@ def sensible(name: str, rows: dict[str, Any], rng: random.Random) -> dict[str, A
             "reviews": [{"image": rng.choice(rows["images"]), "verdict": rng.choice(["none", "skipped"])}]
         },
         "POST /api/v1/label-sets/{id}/reviews/undo/": {"batch": rng.choice(rows["batches"])},
+        "POST /api/v1/label-sets/{id}/batches/": {"images": [rng.choice(rows["images"])], "verdict": "none"},
+        "POST /api/v1/label-sets/{id}/assignments/": {"members": [{"username": "olga"}]},
+        "PATCH /api/v1/comments/{id}/": {"resolved": True},
+        "PATCH /api/v1/views/{id}/": {"name": f"View {rng.random()}"},
         "POST /image_text_similarity_best_match": {
             "image_base64": picture,
             "text_input1": "red",
