@@ -41,7 +41,6 @@ ACTIONS = {
         Action("grid", "Back to the grid", ("g",)),
         Action("mark", "Mark the image", ("x",)),
         Action("bulk", "Say what the selected images are", ("b",)),
-        Action("bulk", "Say what the selected images are", ("b",)),
         Action("choose", "Find a label for the image of the grid", ("l",)),
         Action("open", "Open the image of the grid", ("o",)),
         Action("review", "Review one by one", ("r",)),

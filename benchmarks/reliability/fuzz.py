@@ -71,7 +71,8 @@ print("ROWS" + json.dumps({{
     "images": images, "uploads": list(Upload.objects.values_list("pk", flat=True)),
     "label-sets": list(LabelSet.objects.values_list("pk", flat=True)),
     "runs": list(ScoringRun.objects.values_list("pk", flat=True)),
-    "comments": said, "views": views, "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
+    "comments": said, "views": views,
+    "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
 # What takes rows away comes last, and the outermost row last of all.
