@@ -25,10 +25,7 @@ from labeling.query import Query
 from labeling.search import Find
 from labeling.terms import Term
 
-# Of a search in the pictures alone, and then the usual one.
-NEAREST = "-likeness"
 ORDERINGS = [
-    (NEAREST, "Most like it"),
     ("-id", "Newest"),
     ("id", "Oldest"),
     ("-probability", "Most certain"),
@@ -36,6 +33,9 @@ ORDERINGS = [
     ("-margin", "Largest margin"),
     ("margin", "Smallest margin"),
 ]
+# Of what is found in the pictures, where it is the usual one; no field of the database has it.
+NEAREST = "-likeness"
+FIND_ORDERINGS = [(NEAREST, "Most like it"), *ORDERINGS]
 
 
 class IdFilter(django_filters.NumberFilter):
@@ -91,7 +91,7 @@ class ImageFilter(LineFilter):
     probability__gt = django_filters.NumberFilter(field_name="probability", lookup_expr="gt")
     margin__lt = django_filters.NumberFilter(field_name="margin", lookup_expr="lt")
     margin__gt = django_filters.NumberFilter(field_name="margin", lookup_expr="gt")
-    ordering = django_filters.ChoiceFilter(choices=ORDERINGS[1:], method="order", empty_label=None)
+    ordering = django_filters.ChoiceFilter(choices=ORDERINGS, method="order", empty_label=None)
 
     def order(self, images: QuerySet[Image], name: str, value: str) -> QuerySet[Image]:
         return in_order(images, value)
@@ -107,7 +107,7 @@ class LineFilterBackend(DjangoFilterBackend):
 
 def keys(value: str) -> list[Key]:
     """What one of ORDERINGS sorts by; newest first where it is none of them."""
-    if value not in dict(ORDERINGS) or value == NEAREST:
+    if value not in dict(ORDERINGS):
         value = "-id"
     return [Key(value.lstrip("-"), value.startswith("-")), Key("pk")]
 
@@ -202,7 +202,7 @@ class Selection:
         except ValidationError as error:
             self.search, self.mistakes = Query(), error
         asked = params.get("ordering", "")
-        self.orderings = ORDERINGS if self.find else ORDERINGS[1:]
+        self.orderings = FIND_ORDERINGS if self.find else ORDERINGS
         self.ordering: str = asked if asked in dict(self.orderings) else self.orderings[0][0]
         q = self.line if self.mistakes else str(self.search)
         ordering = self.ordering if asked == self.ordering else ""

@@ -12,7 +12,7 @@ from rest_framework.response import Response
 from gallery import access
 from gallery.api import checked
 from labeling import saved_views
-from labeling.filters import ORDERINGS
+from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
 from labeling.terms import LONGEST
 
@@ -26,7 +26,7 @@ class ViewSerializer(serializers.ModelSerializer):
         trim_whitespace=False,
         help_text="A search line: the `q` of matches and exports.",
     )
-    ordering = serializers.ChoiceField(ORDERINGS, allow_blank=True, required=False)
+    ordering = serializers.ChoiceField(FIND_ORDERINGS, allow_blank=True, required=False)
     user = serializers.CharField(source="user.username", read_only=True, help_text="Who saved it.")
 
     class Meta:

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 from gallery.access import User, allowed, fetch
 from gallery.answers import asked_back, refused
 from labeling import saved_views
-from labeling.filters import ORDERINGS
+from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
 
 SHOWN = 300
@@ -27,7 +27,7 @@ class ViewForm(forms.Form):
         label="Search line",
         widget=forms.TextInput(attrs={"autocapitalize": "off", "spellcheck": "false"}),
     )
-    ordering = forms.ChoiceField(choices=ORDERINGS, required=False, label="Order")
+    ordering = forms.ChoiceField(choices=FIND_ORDERINGS, required=False, label="Order")
     is_shared = forms.BooleanField(required=False, label="Share it with everybody in the project")
 
     def add_refusal(self, error: ValidationError) -> None:

@@ -8,7 +8,7 @@ from django.db.models import Q, QuerySet
 
 from gallery.access import User, allowed
 from labeling import query
-from labeling.filters import ORDERINGS
+from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
 
 MOST_VIEWS = 100
@@ -106,6 +106,6 @@ def _checked_line(label_set: LabelSet, user: User, line: str) -> str:
 
 
 def _checked_ordering(ordering: str) -> str:
-    if ordering and ordering not in dict(ORDERINGS):
+    if ordering and ordering not in dict(FIND_ORDERINGS):
         raise ValidationError({"ordering": f"“{ordering[:40]}” is no order."})
     return "" if ordering == NEWEST else ordering

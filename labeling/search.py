@@ -9,10 +9,11 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from gallery.models import Image
-from labeling import clip, embeddings, picks, terms, vectors
+from labeling import clip, embeddings, picks, ranking, terms, vectors
 from labeling.models import Embedding, Probe
 from labeling.scoring import Rows, unit
 from labeling.terms import PICTURE, WORDS, Term, mistake
+from labeling.vectors import Matrix
 
 # Of the similarities that a histogram shows.
 BARS = 60
@@ -86,7 +87,7 @@ def similarities(rows: Rows, sought: Sought) -> np.ndarray:
     what is taken away, and then finds squares that are not red for `red circle - blue`. So an image loses
     weight × (its cosine to that − the project's median), where it is above the median, and else nothing.
     """
-    cosines = rows @ np.column_stack([sought.wanted, *sought.unwanted])
+    cosines = ranking.cosines(rows, np.stack([sought.wanted, *sought.unwanted]))
     found = cosines[:, 0].copy()
     for weight, others in zip(sought.weights, cosines[:, 1:].T, strict=True):
         found -= weight * np.maximum(others - np.median(others), 0)
@@ -144,10 +145,13 @@ class Find:
     among: int | None = None
 
     @cached_property
+    def _matrix(self) -> Matrix:
+        return vectors.of(self.project_id, self.sought.model)
+
+    @cached_property
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids and similarities (n,) of the project's images, in the order in which they were embedded."""
-        matrix = vectors.of(self.project_id, self.sought.model)
-        ids, rows = matrix.ids[: self.among], matrix.rows[: self.among]
+        ids, rows = self._matrix.ids[: self.among], self._matrix.rows[: self.among]
         return ids, similarities(rows, self.sought) if len(ids) else np.empty(0, np.float32)
 
     @property
@@ -182,8 +186,8 @@ class Find:
     def similarity(self, image_ids: Iterable[int]) -> dict[int, float]:
         """Of those of the images that were looked at."""
         ids, found = self._all
-        at = np.flatnonzero(np.isin(ids, list(image_ids)))
-        return {int(ids[place]): float(found[place]) for place in at}
+        places = self._matrix.positions(np.array([*image_ids], np.int64))
+        return {int(ids[place]): float(found[place]) for place in places if place < len(ids)}
 
     @cached_property
     def histogram(self) -> list[int]:
