@@ -9,7 +9,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from gallery.models import Image
-from labeling import clip, embeddings, picks, ranking, terms, vectors
+from labeling import clip, cutoff, embeddings, picks, ranking, terms, vectors
 from labeling.models import Embedding, Probe
 from labeling.scoring import Rows, unit
 from labeling.terms import PICTURE, WORDS, Term, mistake
@@ -17,9 +17,6 @@ from labeling.vectors import Matrix
 
 # Of the similarities that a histogram shows.
 BARS = 60
-# How far a find stands out from what the project's pictures are like by chance, in standard deviations.
-STANDS_OUT = 3
-TOP, VALLEY_BARS = 5, 100
 DIGITS = 3
 
 
@@ -94,46 +91,6 @@ def similarities(rows: Rows, sought: Sought) -> np.ndarray:
     return found
 
 
-def stands_out(found: np.ndarray) -> float:
-    """The similarity from which an image is a find, learned from those (n,) of the whole project.
-
-    Most pictures are like any words by chance; finds are a second hill above that one, and the cut-off is
-    the bottom of the valley between them (Prewitt & Mendelsohn 1966, the mode method). Where there is no
-    second hill: STANDS_OUT standard deviations above the median, or halfway to the most similar ones if that
-    is less. The deviation is that of the lower half, which holds no finds: of a normal distribution, the
-    distance from the median to the 15.87th percentile.
-    """
-    top = float(np.sort(found)[-TOP:].mean())
-    for share in (0, 0.25, 0.5, 0.75):
-        middle, deviation = _by_chance(found, share)
-        if (cutoff := _valley(found, middle + 1.5 * deviation, top)) is not None:
-            return cutoff
-    middle, deviation = _by_chance(found)
-    return float(min(middle + STANDS_OUT * deviation, (middle + deviation + top) / 2, top))
-
-
-def _by_chance(found: np.ndarray, share: float = 0) -> tuple[float, float]:
-    """Median and standard deviation of the images that are no finds, where finds are that share of all."""
-    middle, low = np.percentile(found, [50 * (1 - share), 15.87 * (1 - share)])
-    return float(middle), float(middle - low)
-
-
-def _valley(found: np.ndarray, start: float, top: float) -> float | None:
-    """The bottom of the valley between two hills from `start` to `top`, if there is one."""
-    if start >= top:
-        return None
-    # Not at the site's start: it takes a while.
-    from scipy.ndimage import gaussian_filter1d
-
-    counts, edges = np.histogram(found, VALLEY_BARS, (start, top))
-    density = gaussian_filter1d(counts.astype(float), VALLEY_BARS / 25, mode="nearest")
-    bottom = np.flatnonzero(density <= density.min() * 1.001 + 1e-9)
-    place = int(bottom[len(bottom) // 2])
-    rises = density[place:].max() > 2 * density[place] + 0.01
-    falls = density[:place].max(initial=0) > density[place]
-    return float((edges[place] + edges[place + 1]) / 2) if rises and falls else None
-
-
 @dataclass(frozen=True)
 class Find:
     """What a search found in one project: the images whose similarity is the cut-off or more."""
@@ -163,7 +120,7 @@ class Find:
     def suggested(self) -> float:
         """A sensible cut-off, rounded so that it can be written down."""
         found = self._all[1]
-        return round(stands_out(found), DIGITS) if len(found) else 0.0
+        return round(cutoff.stands_out(found), DIGITS) if len(found) else 0.0
 
     @property
     def cutoff(self) -> float:

@@ -67,9 +67,9 @@ def test_torch_is_never_imported_at_the_top_of_a_file() -> None:
         assert not top & {"torch", "transformers"}, path
 
 
-def test_scoring_ranking_and_sampling_are_plain_numpy() -> None:
+def test_the_arithmetic_is_plain_numpy() -> None:
     rooms = dict(sources("labeling"))
-    for room in ("scoring", "ranking"):
+    for room in ("scoring", "ranking", "cutoff"):
         assert not uses(rooms[f"labeling/{room}.py"], "django", "torch", "labeling", "gallery")
     assert uses(rooms["labeling/sampling.py"], "django", "torch", "labeling", "gallery") <= {
         "labeling.scoring",
@@ -128,7 +128,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["hub"],
         ["clip"],
         ["sampling"],
-        ["ranking", "vector_files"],
+        ["cutoff", "ranking", "vector_files"],
         ["scoring"],
         ["models"],
     ]

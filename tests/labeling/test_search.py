@@ -12,7 +12,7 @@ from django.test import Client
 from django.urls import reverse
 
 from gallery.models import Project
-from labeling import clip, embeddings, search, terms
+from labeling import clip, cutoff, embeddings, search, terms
 from labeling.filters import Selection
 from labeling.models import Embedding, LabelSet, Probe
 from labeling.starter import drawing
@@ -222,21 +222,20 @@ def test_the_gallery_shows_the_find_and_asks_a_bounded_number_of_times(
 def test_the_valley_between_two_hills_is_the_cut_off() -> None:
     rng = np.random.default_rng(1)
     chance, finds = rng.normal(0.2, 0.02, 5000), rng.normal(0.4, 0.02, 200)
-    cutoff = search.stands_out(np.concatenate([chance, finds]))
-    assert chance.max() < cutoff < finds.min() + 0.01
+    assert chance.max() < cutoff.stands_out(np.concatenate([chance, finds])) < finds.min() + 0.01
 
 
 @pytest.mark.parametrize("finds", [20, 500, 1500, 2500])
 def test_most_of_the_images_can_be_finds(finds: int) -> None:
     rng = np.random.default_rng(3)
     chance, found_too = rng.normal(0.2, 0.02, 1000), rng.normal(0.4, 0.02, finds)
-    cutoff = search.stands_out(np.concatenate([chance, found_too]))
-    assert (chance >= cutoff).mean() < 0.01 and (found_too >= cutoff).mean() > 0.99
+    least = cutoff.stands_out(np.concatenate([chance, found_too]))
+    assert (chance >= least).mean() < 0.01 and (found_too >= least).mean() > 0.99
 
 
 def test_without_a_second_hill_few_stand_out() -> None:
     chance = np.random.default_rng(2).normal(0.2, 0.02, 20_000)
-    assert (chance >= search.stands_out(chance)).mean() < 0.02
+    assert (chance >= cutoff.stands_out(chance)).mean() < 0.02
 
 
 def test_what_is_taken_away_costs_only_those_that_are_like_it() -> None:
@@ -247,7 +246,7 @@ def test_what_is_taken_away_costs_only_those_that_are_like_it() -> None:
 
 def test_few_images_have_a_cut_off_too() -> None:
     for few in ([0.3], [0.1, 0.2], [0.2] * 5):
-        assert min(few) <= search.stands_out(np.array(few)) <= max(few)
+        assert min(few) <= cutoff.stands_out(np.array(few)) <= max(few)
 
 
 def test_no_embedding_no_find(db: None, project: Project) -> None:
