@@ -32,8 +32,6 @@ UNTOUCHED = {
         "Assignment",
         "SavedView",
         "Keymap",
-        "Pick",
-        "Probe",
         "Comment",
     ),
 }
