@@ -408,20 +408,20 @@ def test_a_part_of_the_site_that_dies_is_started_afresh(
     site: NewSite, serving: tuple[subprocess.Popen, int]
 ) -> None:
     process, port = serving
-    for words in (["gunicorn"], ["worker", "-v0"]):
-        [first, *_] = with_words(site, *words)
-        first.kill()
+    for part, words in {"web server": ["gunicorn"], "worker": ["worker", "-v0"]}.items():
+        old = with_words(site, *words)
+        old[0].kill()
+        # What the dead one leaves behind may serve for a moment more: the sentence alone says it was seen.
         wait_for(
-            lambda words=words, old=first: serves(port) and old.pid not in map(pid, with_words(site, *words)),
+            lambda part=part: f"The {part} ended by itself: it is started afresh." in site.log(), 30, part
+        )
+        wait_for(
+            lambda words=words, old=old: serves(port) and set(with_words(site, *words)) - set(old),
             30,
             f"{words} did not come back",
         )
     wait_for(lambda: workers(site), 30, "no cluster came back")
-    assert process.poll() is None and "is started afresh" in site.log()
-
-
-def pid(process: psutil.Process) -> int:
-    return process.pid
+    assert process.poll() is None
 
 
 def test_a_killed_start_takes_its_parts_along_and_can_be_started_again(
