@@ -6,7 +6,7 @@ import numpy as np
 
 # How far a find stands out from what the project's pictures are like by chance, in standard deviations.
 STANDS_OUT = 3
-# How many stand for the most similar ones; bars to find a valley in, and to count all in.
+# Images that stand for the most similar ones; bars that a valley is looked for in, and for counting all.
 TOP, VALLEY_BARS, FINE = 5, 100, 4096
 
 

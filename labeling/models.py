@@ -444,6 +444,42 @@ class SavedView(models.Model):
         return self.name
 
 
+class Pick(models.Model):
+    """Images that somebody chose by hand or by eye, such as with a lasso: `picked:ID` in the search line."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="picks")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    image_ids = models.JSONField(default=list)
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"{len(self.image_ids):,} images"
+
+
+class Probe(models.Model):
+    """What a picture that was shown to search by is like. The picture itself is not kept."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="probes")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    model = models.CharField(max_length=200, help_text="name@revision")
+    vector = models.BinaryField()
+    at = models.DateTimeField(default=timezone.now)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["at"])]
+
+    def __str__(self) -> str:
+        return f"picture {self.pk}"
+
+
 class Keymap(models.Model):
     """The keys that a person has chosen for review, where they differ from the usual ones."""
 

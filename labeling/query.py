@@ -183,7 +183,7 @@ def parse(text: str, label_set: LabelSet, user: User, among: int | None = None) 
         except ValidationError as error:
             mistakes.append(error)
     try:
-        what = search.read(sought, label_set.project_id) if sought else None
+        what = search.read(sought, [label_set.project_id]) if sought else None
     except ValidationError as error:
         mistakes.append(error)
     if mistakes:

@@ -13,6 +13,8 @@ from labeling.models import (
     ImageAttempt,
     Keymap,
     Lease,
+    Pick,
+    Probe,
     SavedView,
     ScoringChunk,
     ScoringRun,
@@ -94,6 +96,20 @@ class AssignmentAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["image", "label_set", "user", "batch"]
     search_fields = ["image__name", "user__username", "label_set__name"]
     show_full_result_count = False
+
+
+@admin.register(Pick)
+class PickAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "user", "at"]
+    list_select_related = ["project", "user"]
+    search_fields = ["=id", "project__name", "user__username"]
+
+
+@admin.register(Probe)
+class ProbeAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "user", "model", "at"]
+    list_select_related = ["project", "user"]
+    search_fields = ["=id", "project__name", "user__username"]
 
 
 @admin.register(SavedView)

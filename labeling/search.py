@@ -1,23 +1,22 @@
-"""Search by CLIP: words, images and their arithmetic against a project's embeddings."""
+"""Search by CLIP: words, images, pictures and their arithmetic against a project's embeddings."""
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from django.core.exceptions import ValidationError
-from django.db import connection
 from django.db.models import Q
-from django.db.models.expressions import RawSQL
 
 from gallery.models import Image
-from labeling import clip, cutoff, embeddings, ranking, terms, vectors
-from labeling.models import Embedding
+from labeling import clip, cutoff, embeddings, picks, ranking, terms, vectors
+from labeling.models import Embedding, Probe
 from labeling.scoring import Rows, unit
-from labeling.terms import WORDS, Term, mistake
+from labeling.terms import PICTURE, WORDS, Term, mistake
 from labeling.vectors import Matrix
 
+# Of the similarities that a histogram shows.
+BARS = 60
 DIGITS = 3
 
 
@@ -31,8 +30,8 @@ class Sought:
     unwanted: Rows  # (m, d)
 
 
-def read(sought: Sequence[Term], project_id: int) -> Sought:
-    """What the terms mean, for images of this project. Loads CLIP where there are words among them.
+def read(sought: Sequence[Term], project_ids: Sequence[int]) -> Sought:
+    """What the terms mean, for images of these projects. Loads CLIP where there are words among them.
 
     Raises ValidationError with the place of every mistake.
     """
@@ -43,7 +42,7 @@ def read(sought: Sequence[Term], project_id: int) -> Sought:
     rows, mistakes = [], []
     for term in sought:
         try:
-            rows.append(_row(term, model, project_id))
+            rows.append(_row(term, model, project_ids))
         except ValidationError as error:
             mistakes.append(error)
     if mistakes:
@@ -55,7 +54,7 @@ def read(sought: Sequence[Term], project_id: int) -> Sought:
     return Sought(model, wanted, weights[signs], rows[signs])
 
 
-def _row(term: Term, model: str, project_id: int) -> np.ndarray:
+def _row(term: Term, model: str, project_ids: Sequence[int]) -> np.ndarray:
     """(d,): the unit vector of one term. Raises ValidationError."""
     if term.key == WORDS:
         try:
@@ -65,7 +64,12 @@ def _row(term: Term, model: str, project_id: int) -> np.ndarray:
     number = terms.whole(term.value)
     if number is None:
         raise mistake(f"“{term.value[:60]}” is no number: write {term.key}:12.", term.start, term.end)
-    if not Image.objects.filter(pk=number, project=project_id).exists():
+    if term.key == PICTURE:
+        probe = Probe.objects.filter(pk=number, model=model, project__in=project_ids).first()
+        if probe is None:
+            raise mistake("That picture is not remembered any more: show it again.", term.start, term.end)
+        return embeddings.from_bytes(probe.vector)
+    if not Image.objects.filter(pk=number, project__in=project_ids).exists():
         raise mistake(f"There is no image {number} here.", term.start, term.end)
     stored = Embedding.objects.filter(image=number, model=model).first()
     if stored is None:
@@ -134,7 +138,7 @@ class Find:
         vectors.forget(self.project_id, self.sought.model)
 
     def condition(self) -> Q:
-        return Q(pk__in=_listed(self.ids))
+        return Q(pk__in=picks.listed(self.ids))
 
     def similarity(self, image_ids: Iterable[int]) -> dict[int, float]:
         """Of those of the images that were looked at."""
@@ -142,13 +146,28 @@ class Find:
         places = self._matrix.positions(np.array([*image_ids], np.int64))
         return {int(ids[place]): float(found[place]) for place in places if place < len(ids)}
 
+    @cached_property
+    def histogram(self) -> list[int]:
+        """How many images have which similarity: BARS bars of equal width from `low` to `high`."""
+        found = self._all[1]
+        return np.histogram(found, BARS, (self.low, self.high))[0].tolist() if len(found) else []
 
-def _listed(ids: list[int]) -> RawSQL:
-    """For `pk__in`: as many ids as there are, in one parameter."""
-    postgres = connection.vendor == "postgresql"
-    rows = (
-        "SELECT value::bigint FROM json_array_elements_text(%s::json)"
-        if postgres
-        else "SELECT value FROM json_each(%s)"
-    )
-    return RawSQL(rows, [json.dumps(ids)])
+    @property
+    def low(self) -> float:
+        found = self._all[1]
+        return float(np.floor(found.min() * 100) / 100) if len(found) else 0.0
+
+    @property
+    def high(self) -> float:
+        found = self._all[1]
+        return max(float(np.ceil(found.max() * 100) / 100), self.low + 0.01) if len(found) else 1.0
+
+
+def of_images(project_ids: Sequence[int], sought: Sought, count: int) -> list[tuple[int, float]]:
+    """The images found in any of the projects, most similar first: (id, similarity), at most `count`."""
+    found: list[tuple[int, float]] = []
+    for project_id in project_ids:
+        find = Find(project_id, sought)
+        near = find.similarity(find.ids[:count])
+        found += near.items()
+    return sorted(found, key=lambda each: (-each[1], each[0]))[:count]

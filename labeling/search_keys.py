@@ -10,7 +10,7 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from gallery.access import User
 from gallery.models import Comment, Image
-from labeling import terms
+from labeling import picks, terms
 from labeling.models import STATUSES, Annotation, Assignment, LabelSet
 from labeling.terms import Term, mistake, unknown
 
@@ -166,6 +166,14 @@ def _comments(term: Term, at: Setting) -> Q:
     return Q(Exists(kinds[term.value.lower()]))
 
 
+def _picked(term: Term, at: Setting) -> Q:
+    number = terms.whole(term.value)
+    pick = at.label_set.project.picks.filter(pk=number).first() if number is not None else None
+    if pick is None:
+        raise mistake(f"There is no choice of images “{term.value[:60]}” here.", term.start, term.end)
+    return Q(pk__in=picks.listed(pick.image_ids))
+
+
 def _mentions(term: Term, at: Setting) -> Q:
     return Q(Exists(Comment.objects.filter(image=OuterRef("pk"), mentions=at.person(term))))
 
@@ -225,6 +233,7 @@ KEYS = {
         ["uploaded:>2026-01-01", "uploaded:2026-01", "uploaded:2026-01-01..2026-03-31"],
         _date("uploaded_at", "uploaded:>2026-01-31"),
     ),
+    "picked": Key("images that somebody chose on the map or from a group", ["picked:12"], _picked),
     "name": Key("a part of the file's name", ["name:holiday", 'name:"my cat"'], _name),
     "id": Key("its number", ["id:12", "id:100..200"], _number("pk", terms.whole, "id:12")),
     "width": Key("in pixels", ["width:>=1000"], _number("width", terms.whole, "width:>1000")),

@@ -10,8 +10,8 @@ from django.core.exceptions import ValidationError
 from django.utils import timezone
 
 LONGEST, MOST_TERMS = 1000, 20
-# Keys of what is looked for in the pictures: words, an image of the project.
-WORDS, SIMILAR = "", "similar"
+# Keys of what is looked for in the pictures: words, an image of the project, a picture that was shown.
+WORDS, SIMILAR, PICTURE = "", "similar", "picture"
 HEAVIEST = 100
 # -key:"a value" or -key:value, or what is left of it where a part is missing. In quotes, "" is a quote.
 TERM = re.compile(
@@ -61,7 +61,7 @@ class Term:
     @property
     def is_sought(self) -> bool:
         """Whether it says what to look for in the pictures."""
-        return self.key in (WORDS, SIMILAR)
+        return self.key in (WORDS, SIMILAR, PICTURE)
 
     @property
     def compares(self) -> bool:
@@ -175,9 +175,9 @@ def _weighed(term: Term) -> Term:
         raise mistake(f"A weight is a number up to {HEAVIEST}, as in 2:beach.", term.start, term.end)
     key, colon, value = term.value.partition(":")
     if colon and not term.quoted:
-        if key.lower() != SIMILAR:
+        if key.lower() not in (SIMILAR, PICTURE):
             raise mistake(f"“{_short(key)}:” takes no weight.", term.start, term.end)
-        return replace(term, key=SIMILAR, value=value, weight=weight)
+        return replace(term, key=key.lower(), value=value, weight=weight)
     return replace(term, key=WORDS, weight=weight)
 
 

@@ -116,7 +116,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["filters"],
         ["query", "ordering", "keys"],
         ["search_keys", "search"],
-        ["terms"],
+        ["picks", "terms"],
         ["work"],
         ["worker"],
         ["cluster"],

@@ -32,6 +32,8 @@ UNTOUCHED = {
         "Assignment",
         "SavedView",
         "Keymap",
+        "Pick",
+        "Probe",
         "Comment",
     ),
 }

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from gallery.models import Comment, Image, Membership, Project
 from labeling import query, terms
-from labeling.models import Annotation, Assignment, Batch, LabelSet
+from labeling.models import Annotation, Assignment, Batch, LabelSet, Pick
 from labeling.query import KEYS, parse
 from labeling.review import Decision, Verdict, decide
 from labeling.terms import LONGEST, MOST_TERMS, Term
@@ -63,6 +63,7 @@ def animals(project: Project, owner: User, anna: User) -> LabelSet:
     comment = Comment.objects.create(image=images[5], user=owner, text="@anna: a fox?")
     comment.mentions.add(anna)
     Comment.objects.create(image=images[6], user=anna, text="Blurred.", resolved_at=timezone.now())
+    Pick.objects.create(pk=12, project=project, user=anna, image_ids=[images[7].pk, images[0].pk, 10**9])
     return made
 
 
@@ -130,6 +131,7 @@ FINDS = {
     "comments:any": {5, 6},
     "mentions:anna": {5},
     "mentions:me": set(),
+    "picked:12": {0, 7},
     "width:>=600": {6, 7},
     "width:300": {3},
     "height:50": ALL,
@@ -269,6 +271,7 @@ def test_a_vote_is_nobody_elses_business_until_it_settles(project: Project, owne
         ("2:label:cat", "“label:” takes no weight.", "2:label:cat"),
         ("similar:x", "“x” is no number: write similar:12.", "similar:x"),
         ("cat - similar:123456789", "There is no image 123456789 here.", "similar:123456789"),
+        ("picture:9", "That picture is not remembered any more: show it again.", "picture:9"),
         ("cutoff:0.2", "A cut-off goes with what to look for: red car cutoff:0.25.", "cutoff:0.2"),
         ("cat cutoff:much", "Write the least similarity of a find, as in cutoff:0.25.", "cutoff:much"),
         ("cat -cutoff:0.2", "Write the least similarity of a find, as in cutoff:0.25.", "-cutoff:0.2"),
@@ -316,7 +319,7 @@ def test_a_mistake_is_said_in_words_and_pointed_at(
 def test_every_mistake_is_said_at_once(animals: LabelSet, owner: User) -> None:
     assert len(mistakes(animals, owner, "labl:cat status:odd label:cat margin:<x")) == 3
     assert len(mistakes(animals, owner, 'cat "bird" label: "dog')) == 3
-    assert len(mistakes(animals, owner, "similar:7777777 - similar:x label:cow")) == 3
+    assert len(mistakes(animals, owner, "similar:7777777 - picture:8 label:cow")) == 3
 
 
 def test_a_line_has_its_limits(animals: LabelSet, owner: User) -> None:

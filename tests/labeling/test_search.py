@@ -14,7 +14,7 @@ from django.urls import reverse
 from gallery.models import Project
 from labeling import clip, cutoff, embeddings, search, terms
 from labeling.filters import Selection
-from labeling.models import Embedding, LabelSet
+from labeling.models import Embedding, LabelSet, Probe
 from labeling.starter import drawing
 from labeling.starter.drawing import Drawing
 from tests.labeling import rows
@@ -105,7 +105,7 @@ def test_the_cut_off_that_is_suggested_parts_what_fits_from_what_does_not(
 
 @pytest.mark.django_db
 def test_nothing_below_the_cut_off_is_a_find(shapes: LabelSet, owner: User) -> None:
-    sought = search.read(terms.read("red"), shapes.project_id)
+    sought = search.read(terms.read("red"), [shapes.project_id])
     find = search.Find(shapes.project_id, sought)
     some = found(shapes, owner, "red cutoff:0.2")
     assert some == found(shapes, owner, "red cutoff:20%") != []
@@ -113,7 +113,8 @@ def test_nothing_below_the_cut_off_is_a_find(shapes: LabelSet, owner: User) -> N
     left = find.similarity(set(shapes.images().values_list("pk", flat=True)) - set(some))
     assert max(left.values()) < 0.2
     assert len(found(shapes, owner, "red cutoff:-1")) == COUNT and not found(shapes, owner, "red cutoff:1.1")
-    assert find.searched == COUNT
+    assert sum(find.histogram) == find.searched == COUNT
+    assert find.low <= find.cutoff <= find.high
 
 
 @pytest.mark.django_db
@@ -173,13 +174,31 @@ def test_deleted_images_are_not_shown(
 
 
 @pytest.mark.django_db
+def test_a_picture_is_searched_by_what_was_kept_of_it_in_its_project_alone(
+    project: Project,
+    other_project: Project,
+    shapes: LabelSet,
+    owner: User,
+    drawn: tuple[list[Drawing], np.ndarray],
+) -> None:
+    vector = embeddings.to_bytes(drawn[1][7])
+    here, there = (
+        Probe.objects.create(project=each, model=clip.current().key, vector=vector)
+        for each in (project, other_project)
+    )
+    assert found(shapes, owner, f"picture:{here.pk}")[0] == shapes.images().order_by("pk")[7].pk
+    with pytest.raises(ValidationError):
+        search.read(terms.read(f"picture:{there.pk}"), [project.pk])
+
+
+@pytest.mark.django_db
 def test_an_image_of_another_project_is_none_to_search_by(
     other_project: Project, shapes: LabelSet, drawn: tuple[list[Drawing], np.ndarray]
 ) -> None:
     [theirs] = rows.images(other_project, 1)
     embeddings.save([theirs.pk], drawn[1][:1], clip.current().key)
     with pytest.raises(ValidationError, match="There is no image"):
-        search.read(terms.read(f"similar:{theirs.pk}"), shapes.project_id)
+        search.read(terms.read(f"similar:{theirs.pk}"), [shapes.project_id])
 
 
 @pytest.mark.django_db
@@ -231,7 +250,7 @@ def test_few_images_have_a_cut_off_too() -> None:
 
 
 def test_no_embedding_no_find(db: None, project: Project) -> None:
-    sought = search.read(terms.read("red"), project.pk)
+    sought = search.read(terms.read("red"), [project.pk])
     find = search.Find(project.pk, sought)
-    assert (find.ids, find.searched, find.cutoff) == ([], 0, 0.0)
+    assert (find.ids, find.searched, find.histogram, find.cutoff) == ([], 0, [], 0.0)
     assert not Embedding.objects.exists()
