@@ -7,12 +7,15 @@ from labeling import (
     queue_api,
     review_api,
     saved_view_api,
+    search_api,
     statistics_api,
     vote_api,
 )
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
+    path("projects/<slug:slug>/search/", search_api.ProjectSearch.as_view(), name="api-project-search"),
+    path("search/", search_api.Search.as_view(), name="api-search"),
     path("label-sets/<int:pk>/", api.LabelSetDetail.as_view(), name="api-label-set"),
     path("label-sets/<int:pk>/runs/", api.Runs.as_view(), name="api-runs"),
     path("label-sets/<int:pk>/images/", api.LabelSetImages.as_view(), name="api-label-set-images"),

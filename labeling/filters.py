@@ -152,10 +152,12 @@ class Counts:
         return counts
 
 
-# Parameters of addresses from before there was a line, each as a term of it; a label by its id.
+# Parameters that stand for a term of the line, of forms and of addresses from before it; a label by its id.
 OLD = {
     "label": ("label", ""),
     "status": ("status", ""),
+    # Of the handle beside the histogram.
+    "cutoff": (query.CUTOFF, ""),
     "probability__lt": ("probability", "<"),
     "probability__gt": ("probability", ">"),
     "margin__lt": ("margin", "<"),
@@ -239,6 +241,16 @@ class Selection:
     def pieces(self) -> list[query.Piece]:
         """The line with its mistakes marked."""
         return query.pieces(self.line, self.mistakes) if self.mistakes else []
+
+    @property
+    def without_cutoff(self) -> str:
+        """The parameters of the same search with the cut-off that is suggested."""
+        return self.query(q=self.line_without_cutoff)
+
+    @property
+    def line_without_cutoff(self) -> str:
+        """The line to which another cut-off is added; alone, it has the one that is suggested."""
+        return self.search.replaced(query.CUTOFF, None)
 
     @property
     def chips(self) -> list[Chip]:

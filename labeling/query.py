@@ -172,16 +172,17 @@ def parse(text: str, label_set: LabelSet, user: User, among: int | None = None) 
     at, parts, mistakes = Setting(label_set, user), [], []
     read = terms.read(text)
     sought = tuple(term for term in read if term.is_sought)
-    cutoff = [term for term in read if term.key == CUTOFF]
     asked = what = None
     for term in read:
         try:
-            if term.key == CUTOFF:
-                asked = _asked(term, cutoff, sought)
-            elif not term.is_sought:
+            if not term.is_sought and term.key != CUTOFF:
                 parts.append(_part(term, at))
         except ValidationError as error:
             mistakes.append(error)
+    try:
+        asked = cutoff([term for term in read if term.key == CUTOFF], sought)
+    except ValidationError as error:
+        mistakes.append(error)
     try:
         what = search.read(sought, [label_set.project_id]) if sought else None
     except ValidationError as error:
@@ -192,15 +193,18 @@ def parse(text: str, label_set: LabelSet, user: User, among: int | None = None) 
     return Query(tuple(parts), sought, find)
 
 
-def _asked(term: Term, all_of_it: Sequence[Term], sought: Sequence[Term]) -> float:
-    """The cut-off that is asked for. Raises ValidationError."""
+def cutoff(said: Sequence[Term], sought: Sequence[Term]) -> float | None:
+    """The cut-off that is asked for, if one is. Raises ValidationError."""
+    if not said:
+        return None
+    term, *others = said
     value = terms.fraction(term.value)
     if value is None or term.negated:
         raise mistake("Write the least similarity of a find, as in cutoff:0.25.", term.start, term.end)
     if not sought:
         raise mistake("A cut-off goes with what to look for: red car cutoff:0.25.", term.start, term.end)
-    if term is not all_of_it[0]:
-        raise mistake("There is one cut-off already.", term.start, term.end)
+    if others:
+        raise mistake("There is one cut-off already.", others[0].start, others[0].end)
     return value
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from django.core.exceptions import ValidationError
@@ -91,6 +92,14 @@ def similarities(rows: Rows, sought: Sought) -> np.ndarray:
     return found
 
 
+class Bar(NamedTuple):
+    """Of a histogram: how many it is from the left, its height in %, and whether finds are in it."""
+
+    place: int
+    height: float
+    is_above: bool
+
+
 @dataclass(frozen=True)
 class Find:
     """What a search found in one project: the images whose similarity is the cut-off or more."""
@@ -153,6 +162,15 @@ class Find:
         return np.histogram(found, BARS, (self.low, self.high))[0].tolist() if len(found) else []
 
     @property
+    def bars(self) -> list[Bar]:
+        """The histogram as it is drawn: the root of each count, so that few finds can be seen beside many."""
+        most, width = max(self.histogram, default=0) or 1, (self.high - self.low) / BARS
+        return [
+            Bar(place, round(100 * (count / most) ** 0.5, 1), self.low + (place + 1) * width > self.cutoff)
+            for place, count in enumerate(self.histogram)
+        ]
+
+    @property
     def low(self) -> float:
         found = self._all[1]
         return float(np.floor(found.min() * 100) / 100) if len(found) else 0.0
@@ -163,11 +181,7 @@ class Find:
         return max(float(np.ceil(found.max() * 100) / 100), self.low + 0.01) if len(found) else 1.0
 
 
-def of_images(project_ids: Sequence[int], sought: Sought, count: int) -> list[tuple[int, float]]:
-    """The images found in any of the projects, most similar first: (id, similarity), at most `count`."""
-    found: list[tuple[int, float]] = []
-    for project_id in project_ids:
-        find = Find(project_id, sought)
-        near = find.similarity(find.ids[:count])
-        found += near.items()
+def nearest(finds: Sequence[Find], count: int) -> list[tuple[int, float]]:
+    """The images found in any of several projects, most similar first: (id, similarity), at most `count`."""
+    found = [pair for find in finds for pair in find.similarity(find.ids[:count]).items()]
     return sorted(found, key=lambda each: (-each[1], each[0]))[:count]

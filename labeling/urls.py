@@ -11,6 +11,7 @@ from labeling import (
     review_views,
     run_views,
     saved_view_pages,
+    search_views,
     statistics_views,
     views,
     vote_views,
@@ -20,6 +21,8 @@ urlpatterns = [
     # Before the gallery, whose slug would take "new".
     path("projects/new/", new_project.project_new, name="project_new"),
     path("projects/<slug:slug>/", views.gallery, name="gallery"),
+    path("projects/<slug:slug>/search/picture/", search_views.search_picture, name="search_picture"),
+    path("search/", search_views.search_all, name="search"),
     path("projects/<slug:slug>/label-sets/new/", label_set_views.label_set_new, name="label_set_new"),
     path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
     path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),

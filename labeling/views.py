@@ -22,6 +22,8 @@ from labeling.review import next_redo, next_undo
 from labeling.saved_view_pages import menu
 
 PAGE_SIZE = 60
+# The parameter of a request that a line brings about while it is being typed.
+TYPING = "typing"
 
 
 @login_required
@@ -32,7 +34,11 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
     context = {"project": project, "label_sets": label_sets, "may": allowed(project.role), "tab": "images"}
     if label_set is None:
         return _unlabelled(request, context)
-    context |= results(request, label_set, Selection(label_set, request.GET, request.user))
+    selection = Selection(label_set, request.GET, request.user)
+    if selection.mistakes and TYPING in request.GET:
+        # It is not finished yet: what was found before stays.
+        return HttpResponse(status=204)
+    context |= results(request, label_set, selection)
     if request.htmx and not request.htmx.history_restore_request:
         response = render(request, "labeling/_results.html", context | {"is_fragment": True})
     else:
@@ -40,6 +46,8 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
         more = {"work": work, "starter_note": board.starter_note(work.run)}
         response = render(request, "labeling/gallery.html", context | more)
     patch_vary_headers(response, ["HX-Request"])
+    if TYPING in request.GET:
+        response["HX-Replace-Url"] = context["next"]
     return response
 
 
@@ -58,8 +66,15 @@ def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> 
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
         "images": with_labels(images, label_set),
-        "next": request.get_full_path(),
+        "next": _address(request),
     }
+
+
+def _address(request: HttpRequest) -> str:
+    """Of what is shown; that it was asked for while somebody typed is no part of it."""
+    params = request.GET.copy()
+    params.pop(TYPING, None)
+    return f"{request.path}?{params.urlencode()}" if params else request.path
 
 
 def _page(request: HttpRequest, images: Any, number: int) -> Page:

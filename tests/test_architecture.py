@@ -105,6 +105,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         pages,
         ["saved_view_pages"],
         ["batch_forms", "batch_serializers", "class_forms"],
+        ["found", "probes"],
         ["board", "serializers", "forms", "tasks", "bulk", "history", "assignment_forms"],
         ["queue", "classes"],
         ["batches"],
