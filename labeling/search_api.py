@@ -96,7 +96,7 @@ class ProjectSearch(GenericAPIView):
         },
     )
     def post(self, request: Request, slug: str) -> Response:
-        """The project's images that are like a picture. It isn't kept; `query` finds the same for some days."""
+        """The project's images that are like a picture. It isn't kept; `query` finds the same for days."""
         project = access.fetch(Project.objects, request.user, "view", slug=slug)
         picture = checked(PictureSerializer(data=request.data))["picture"]
         probe = shown(project, request.user, picture)
