@@ -146,7 +146,8 @@ class ProjectAdmin(Cascading, admin.ModelAdmin):
             super()
             .get_queryset(request)
             .annotate(
-                images_in=Count("images", distinct=True), members_in=Count("memberships", distinct=True)
+                images_in=Count("images", filter=Q(images__set_aside_at=None), distinct=True),
+                members_in=Count("memberships", distinct=True),
             )
         )
 
@@ -215,7 +216,7 @@ class PeopleAdmin(Cascading, UserAdmin):
 class ImageAdmin(Cascading, admin.ModelAdmin):
     list_display = ["name", "project", "format", "width", "height", "size", "uploaded_by", "uploaded_at"]
     list_select_related = ["project", "uploaded_by"]
-    list_filter = ("format", "uploaded_at", ByProject)
+    list_filter = ("format", "uploaded_at", "set_aside_at", ByProject)
     search_fields = ["name", "sha256", "project__name", "project__slug"]
     search_help_text = "A name, a SHA-256, or a project."
     readonly_fields = [
@@ -231,13 +232,16 @@ class ImageAdmin(Cascading, admin.ModelAdmin):
             "format",
             "size",
         ),
-        *("uploaded_by", "uploaded_at"),
+        *("uploaded_by", "uploaded_at", "set_aside_at", "set_aside_by"),
     ]
     fields = ["name", *readonly_fields]
     # Its page opens to members alone, which who runs the site need not be.
     view_on_site = False
     # Counting ten thousands of rows for every page of a search helps nobody.
     show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Image]:
+        return Image.everything.order_by("-id")
 
     @admin.display(description="picture")
     def picture(self, image: Image) -> str:

@@ -271,7 +271,7 @@ class ImageDetail(GenericAPIView):
     @extend_schema(responses={204: None})
     def delete(self, request: Request, pk: int) -> Response:
         """Delete the image and every decision about it."""
-        image = access.fetch(Image.objects, request.user, "delete images", pk=pk)
+        image = access.fetch(Image.everything, request.user, "delete images", pk=pk)
         uploads.delete_image(image)
         return Response(status=204)
 
@@ -282,4 +282,4 @@ class ImageFile(APIView):
     @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
     def get(self, request: Request, pk: int) -> FileResponse:
         """The picture itself."""
-        return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), self.field)
+        return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), self.field)

@@ -87,10 +87,10 @@ def _in_steps(rows: QuerySet) -> Iterator[Any]:
 
 def _rows_without_file(scratch: sqlite3.Connection, repair: bool) -> Iterator[Finding]:
     scratch.execute("BEGIN")
-    for image in _each("Images", Image.objects.only("name", *WORDS)):
+    for image in _each("Images", Image.everything.only("name", *WORDS)):
         missing = [field for field in WORDS if not _named(scratch, getattr(image, field))]
         # It may have been deleted since it was read.
-        if missing and Image.objects.filter(pk=image.pk).exists():
+        if missing and Image.everything.filter(pk=image.pk).exists():
             yield from _of_image(image, missing, repair)
     for upload in _each("Uploads", Upload.objects.exclude(archive="").only("archive")):
         if not _named(scratch, upload.archive) and Upload.objects.filter(
@@ -179,7 +179,7 @@ def _left_behind(repair: bool, minutes: float) -> Iterator[Finding]:
 
 
 def _changed_originals() -> Iterator[Finding]:
-    for image in _each("Hashes", Image.objects.only("name", "file", "sha256")):
+    for image in _each("Hashes", Image.everything.only("name", "file", "sha256")):
         with suppress(FileNotFoundError), image.file.open("rb") as file:
             if file_digest(file, "sha256").hexdigest() != image.sha256:
                 yield Finding(f"image {image.pk} ({image.name!r}): its original is not what was uploaded")

@@ -8,7 +8,7 @@ from typing import Self
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Exists, F, OuterRef
+from django.db.models import Count, Exists, F, OuterRef, Q
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.functional import cached_property
@@ -184,6 +184,13 @@ class Upload(models.Model):
         return next(iter(self.refusals)) if len(self.refusals) == 1 else 400
 
 
+class ShownImages(models.Manager.from_queryset(ForUser)):
+    """All but those that were set aside."""
+
+    def get_queryset(self) -> ForUser:
+        return super().get_queryset().filter(set_aside_at=None)
+
+
 def original_path(image: Image, filename: str) -> str:
     return f"images/{image.project_id}/{uuid.uuid4().hex}{Path(filename).suffix}"
 
@@ -203,12 +210,34 @@ class Image(models.Model):
         settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
     )
     uploaded_at = models.DateTimeField(default=timezone.now)
+    set_aside_at = models.DateTimeField(
+        null=True, blank=True, editable=False, help_text="Kept, but shown and counted nowhere."
+    )
+    set_aside_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        null=True,
+        blank=True,
+        editable=False,
+        on_delete=models.SET_NULL,
+        related_name="+",
+    )
 
-    objects = ForUser.as_manager()
+    # What people see and count. The files and quotas are of `everything`.
+    objects = ShownImages()
+    everything = ForUser.as_manager()
 
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="one_image_per_hash")]
+        indexes = [
+            # Pages and counts read the first alone, whatever was set aside.
+            models.Index(fields=["project", "id"], condition=Q(set_aside_at=None), name="shown_images"),
+            models.Index(
+                fields=["project", "set_aside_at"],
+                condition=Q(set_aside_at__isnull=False),
+                name="set_aside_images",
+            ),
+        ]
 
     def __str__(self) -> str:
         return self.name
@@ -217,8 +246,23 @@ class Image(models.Model):
         return reverse("image", args=[self.pk])
 
 
+def set_aside_ids() -> models.QuerySet:
+    """Of all images that were set aside: for `image__in`, as one list that is made once for a query."""
+    return Image.everything.filter(set_aside_at__isnull=False).order_by().values("pk")
+
+
 class ImageScoped(ForUser):
     project_path = "image__project__"
+
+    def for_user(self, user: User) -> Self:
+        return super().for_user(user).filter(image__set_aside_at=None)
+
+
+class OfShownImages(models.Manager.from_queryset(ImageScoped)):
+    """All but those about images that were set aside."""
+
+    def get_queryset(self) -> ImageScoped:
+        return super().get_queryset().exclude(image__in=set_aside_ids())
 
 
 class UploadEntry(models.Model):

@@ -30,6 +30,7 @@ EXPANSION_LEASE, ARRIVAL_LEASE = timedelta(minutes=2), timedelta(minutes=30)
 NOT_SAVED = "The disk is full: the picture was not saved. Free some space, then send it again."
 ZIP_NOT_SAVED = "The disk is full: the ZIP was not saved. Free some space, then send it again."
 ZIP_WAITS = "The disk is full. Unpacking goes on by itself once there is space."
+SET_ASIDE = "Here already, and set aside as a near-duplicate: bring it back on the page of what is set aside."
 
 Outcome = UploadEntry.Outcome
 
@@ -57,7 +58,7 @@ class Room:
 
 
 def room_of(project_id: int) -> Room:
-    held = Image.objects.filter(project=project_id).aggregate(images=Count("pk"), bytes=Sum("size"))
+    held = Image.everything.filter(project=project_id).aggregate(images=Count("pk"), bytes=Sum("size"))
     return Room(
         settings.PROJECT_MAX_IMAGES - held["images"], settings.PROJECT_MAX_BYTES - (held["bytes"] or 0)
     )
@@ -93,16 +94,21 @@ def _add(upload: Upload, room: Room, name: str, chunks: Iterable[bytes], positio
     name = name[-255:] or "unnamed"
     try:
         with intake.storage_full(NOT_SAVED), intake.received(chunks) as file:
-            twins = Image.objects.filter(project=upload.project_id, sha256=file.sha256)
+            twins = Image.everything.filter(project=upload.project_id, sha256=file.sha256)
             if twin := twins.first():
-                _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twin)
+                _note_twin(upload, position, name, twin)
                 return
             room.take(file.size)
             if not _save(upload, name, file, position):
                 # The same picture came in by another request in the meantime.
-                _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twins.first())
+                _note_twin(upload, position, name, twins.first())
     except BadPicture as refusal:
         _refuse(upload, position, name, refusal)
+
+
+def _note_twin(upload: Upload, position: int | None, name: str, twin: Image | None) -> None:
+    reason = SET_ASIDE if twin and twin.set_aside_at else ""
+    _note(upload, position, name=name, outcome=Outcome.DUPLICATE, image=twin, reason=reason)
 
 
 def _refuse(upload: Upload, position: int | None, name: str, refusal: BadPicture) -> None:
@@ -170,7 +176,7 @@ def delete_image(image: Image) -> None:
 def delete_project(project: Project) -> None:
     """Delete a project, everything in it, and, once that is committed, its files."""
     project_id = project.pk
-    images = list(project.images.only("file", "preview", "thumbnail"))
+    images = list(project.images(manager="everything").only("file", "preview", "thumbnail"))
     archives = [upload.archive for upload in project.uploads.exclude(archive="").only("archive")]
     with transaction.atomic():
         project.delete()

@@ -100,7 +100,7 @@ def _settings_page(
         "tab": "settings",
         "form": form,
         "delete_form": delete_form,
-        "image_count": project.images.count(),
+        "image_count": project.images(manager="everything").count(),
     }
     return render(request, "gallery/project_settings.html", context)
 
@@ -291,25 +291,25 @@ def upload_stop(request: HttpRequest, pk: int) -> HttpResponse:
 @login_required
 @require_safe
 def image_file(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "file")
+    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "file")
 
 
 @login_required
 @require_safe
 def image_thumbnail(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "thumbnail")
+    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "thumbnail")
 
 
 @login_required
 @require_safe
 def image_preview(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.objects, request.user, "view", pk=pk), "preview")
+    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "preview")
 
 
 @login_required
 @require_POST
 def image_delete(request: HttpRequest, pk: int) -> HttpResponse:
-    image = access.fetch(Image.objects.select_related("project"), request.user, "delete images", pk=pk)
+    image = access.fetch(Image.everything.select_related("project"), request.user, "delete images", pk=pk)
     detail = "Its labels and every decision about it go with it, for good."
     if ask := asked_back(request, f"Delete “{image.name}”?", detail, "Delete"):
         return ask

@@ -12,7 +12,7 @@ from django.db import models, transaction
 from django.db.models import Count, Exists, OuterRef, Q, QuerySet
 
 from gallery.access import Role, User, allowed
-from gallery.models import Image, Membership, Project
+from gallery.models import Image, Membership, Project, set_aside_ids
 from labeling import ordering, votes
 from labeling.models import UNREVIEWED, UNSCORED, Assignment, Batch, LabelSet
 from labeling.ordering import Key
@@ -73,7 +73,8 @@ def of_members(label_set: LabelSet) -> list[Assigned]:
     if votes.asked(label_set) > 1:
         own = label_set.reviews.filter(DECIDES, undone_by=None, user=OuterRef("user"))
         is_done |= Q(Exists(own.filter(image=OuterRef("image"))))
-    given = label_set.assignments.annotate(is_done=models.ExpressionWrapper(is_done, models.BooleanField()))
+    shown = label_set.assignments.exclude(image__in=set_aside_ids())
+    given = shown.annotate(is_done=models.ExpressionWrapper(is_done, models.BooleanField()))
     rows = (
         given.order_by().values_list("user").annotate(Count("pk"), done=Count("pk", filter=Q(is_done=True)))
     )

@@ -103,7 +103,9 @@ class LabelSetForm(forms.Form):
             for spec in self.cleaned_data.get("labels", [])
             if spec.id and names[spec.id].name != spec.name
         ]
-        counted = ((label.name, name, label.annotations.count()) for label, name in renamed)
+        counted = (
+            (label.name, name, label.annotations(manager="everything").count()) for label, name in renamed
+        )
         return [entry for entry in counted if entry[2]]
 
     def prompts(self) -> tuple[str, list[str]] | None:

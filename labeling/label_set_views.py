@@ -85,7 +85,7 @@ def _form_page(
         "tab": "labels",
         "images": project.images.count(),
         "label_sets": project.label_sets.all(),
-        "decided": label_set.annotations.count() if label_set else 0,
+        "decided": label_set.annotations(manager="everything").count() if label_set else 0,
     }
     return render(request, "labeling/label_set_form.html", context)
 
@@ -96,7 +96,7 @@ def label_set_delete(request: HttpRequest, pk: int) -> HttpResponse:
     rows = LabelSet.objects.select_related("project")
     label_set = fetch(rows, request.user, "edit labels", pk=pk)
     label_sets.check_deletable(label_set, label_set.role)
-    decided = label_set.annotations.count()
+    decided = label_set.annotations(manager="everything").count()
     images = "1 image" if decided == 1 else f"{decided:,} images"
     detail = f"Decisions about {images} go with it, for good. The images stay."
     if ask := asked_back(request, f"Delete the label set “{label_set.name}”?", detail, "Delete"):

@@ -73,7 +73,7 @@ def change(
 
 def check_deletable(label_set: LabelSet, role: str) -> None:
     """Raises PermissionDenied where people's decisions would go with the label set, but for an owner."""
-    decided = label_set.annotations.count()
+    decided = label_set.annotations(manager="everything").count()
     if decided and "delete project" not in allowed(role):
         images = "1 image" if decided == 1 else f"{decided:,} images"
         raise PermissionDenied(f"People labelled {images} with this label set. Ask an owner to delete it.")
@@ -154,7 +154,7 @@ def _check_prompts(label_set: LabelSet) -> None:
 
 def _remove(labels: Sequence[Label]) -> None:
     for label in labels:
-        if given := label.annotations.count():
+        if given := label.annotations(manager="everything").count():
             images = "1 image" if given == 1 else f"{given:,} images"
             raise ValidationError(
                 {

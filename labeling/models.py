@@ -8,7 +8,7 @@ from django.db.models import Case, F, FilteredRelation, Q, Value, When
 from django.urls import reverse
 from django.utils import timezone
 
-from gallery.models import ForUser, Image, ImageScoped, Project
+from gallery.models import ForUser, Image, ImageScoped, OfShownImages, Project
 
 DEFAULT_TEMPLATE = "a photo of a {label}."
 
@@ -215,7 +215,8 @@ class Match(models.Model):
     )
     run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="matches")
 
-    objects = ImageScoped.as_manager()
+    objects = OfShownImages()
+    everything = ImageScoped.as_manager()
 
     class Meta:
         verbose_name_plural = "matches"
@@ -368,7 +369,8 @@ class Annotation(models.Model):
     )
     decided_at = models.DateTimeField(default=timezone.now)
 
-    objects = ImageScoped.as_manager()
+    objects = OfShownImages()
+    everything = ImageScoped.as_manager()
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_annotation")]
@@ -478,6 +480,112 @@ class Probe(models.Model):
 
     def __str__(self) -> str:
         return f"picture {self.pk}"
+
+
+class Fingerprint(models.Model):
+    """What an image looks like, for near-duplicates: computed once from its thumbnail by a worker."""
+
+    image = models.OneToOneField(Image, on_delete=models.CASCADE, related_name="fingerprint")
+    hash = models.BigIntegerField(help_text="64-bit perceptual hash, as a signed number.")
+    windows = models.BinaryField(help_text="Of the whole and of crops, 32 bytes each. Empty: can't be read.")
+    sharpness = models.FloatField(help_text="Variance of the Laplacian of its grey version.")
+    # By which model's embeddings it was compared with all others. Empty: not yet.
+    compared = models.CharField(max_length=200, blank=True, help_text="name@revision")
+
+    class Meta:
+        indexes = [models.Index(fields=["compared"])]
+
+    def __str__(self) -> str:
+        return f"fingerprint of {self.image_id}"
+
+
+class DuplicateSearch(models.Model):
+    """The search for near-duplicates in a project. What is done stands in fingerprints and pairs."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="duplicate_search")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    error = models.CharField(max_length=300, blank=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="Since it last got on.")
+    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    asked_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "duplicate searches"
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return f"search in {self.project_id}"
+
+
+class DuplicateDecision(models.Model):
+    """What a person decided about a group of near-duplicates. Undone whole."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="duplicate_decisions")
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    kept = models.JSONField(default=list, help_text="Ids of images.")
+    set_aside = models.JSONField(default=list, help_text="Ids of images; none where all are kept.")
+    at = models.DateTimeField(default=timezone.now)
+    undone_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    undone_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+
+    def __str__(self) -> str:
+        return f"kept {len(self.kept)}, set {len(self.set_aside)} aside"
+
+
+class NearDuplicate(models.Model):
+    """Two images that look nearly the same. Once it is decided about, no search changes it."""
+
+    class State(models.TextChoices):
+        OPEN = "open", "open"
+        KEPT = "kept", "both kept"
+        ASIDE = "aside", "one set aside"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="near_duplicates")
+    first = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    second = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="+")
+    # None where they are a pair only by a decision about their group.
+    cosine = models.FloatField(null=True, blank=True)
+    distance = models.PositiveSmallIntegerField(null=True, blank=True, help_text="Bits of 256.")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.OPEN)
+    decision = models.ForeignKey(
+        DuplicateDecision, null=True, blank=True, on_delete=models.SET_NULL, related_name="pairs"
+    )
+    decided_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    decided_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [
+            models.UniqueConstraint(fields=["first", "second"], name="one_pair"),
+            models.CheckConstraint(condition=models.Q(first__lt=F("second")), name="pair_in_order"),
+        ]
+        indexes = [models.Index(fields=["project", "state", "distance", "id"])]
+
+    def __str__(self) -> str:
+        return f"{self.first_id} and {self.second_id}"
 
 
 class Keymap(models.Model):

@@ -19,7 +19,7 @@ from django.utils import timezone
 
 from gallery.access import User
 from gallery.intake import is_full
-from gallery.models import Image
+from gallery.models import Image, set_aside_ids
 from labeling import embeddings, leases, query, sampling
 from labeling.models import Annotation, Assignment, LabelSet, Match, Review, ScoringRun
 from labeling.review import DECIDES, Verdict
@@ -368,9 +368,16 @@ class Standing(NamedTuple):
 def standing(label_set: LabelSet) -> Standing:
     """Counted by indexes alone, since it stands beside every image that is reviewed."""
     total = Image.objects.filter(project=label_set.project_id).count()
-    matched, reviewed = label_set.matches.count(), label_set.annotations.count()
+    matched, reviewed = _shown(label_set, Match), _shown(label_set, Annotation)
     by_hand = 0
     if matched < total:
         match = Match.objects.filter(label_set=label_set, image=OuterRef("image"))
         by_hand = label_set.annotations.filter(~Exists(match)).count()
     return Standing(total, matched - (reviewed - by_hand), total - matched - by_hand, reviewed)
+
+
+def _shown(label_set: LabelSet, model: type[Match] | type[Annotation]) -> int:
+    """How many there are of images that are not set aside: those few are taken off, so that none is read."""
+    rows = model.everything.filter(label_set=label_set).order_by()
+    aside = set_aside_ids().filter(project=label_set.project_id)
+    return rows.count() - rows.filter(image__in=aside).count()

@@ -422,7 +422,9 @@ def settle(
         for image_id in image_ids
         if (answer := votes.settled(deciding[image_id], asked)) is not None
     }
-    label_set.annotations.filter(image__in=set(image_ids) - set(settled)).delete()
+    # Of images that were set aside as well: one may take back what was decided about them before.
+    answers = Annotation.everything.filter(label_set=label_set)
+    answers.filter(image__in=set(image_ids) - set(settled)).delete()
     Annotation.objects.bulk_create(
         [
             Annotation(

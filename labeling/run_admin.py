@@ -9,10 +9,14 @@ from gallery.admin import ByProject, ReadOnly
 from labeling.models import (
     Assignment,
     BatchPart,
+    DuplicateDecision,
+    DuplicateSearch,
     Embedding,
+    Fingerprint,
     ImageAttempt,
     Keymap,
     Lease,
+    NearDuplicate,
     Pick,
     Probe,
     SavedView,
@@ -125,3 +129,39 @@ class KeymapAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["user"]
     list_select_related = ["user"]
     search_fields = ["user__username"]
+
+
+@admin.register(Fingerprint)
+class FingerprintAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["image", "hash", "sharpness", "compared"]
+    list_select_related = ["image"]
+    search_fields = ["image__name"]
+    exclude = ["windows"]
+    show_full_result_count = False
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Fingerprint]:
+        return super().get_queryset(request).defer("windows")
+
+
+@admin.register(DuplicateSearch)
+class DuplicateSearchAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["project", "state", "error", "asked_at", "finished_at"]
+    list_select_related = ["project"]
+    list_filter = ["state"]
+    search_fields = ["project__name", "project__slug", "error"]
+
+
+@admin.register(DuplicateDecision)
+class DuplicateDecisionAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "user", "at", "undone_by", "undone_at"]
+    list_select_related = ["project", "user", "undone_by"]
+    search_fields = ["=id", "project__name", "project__slug", "user__username"]
+
+
+@admin.register(NearDuplicate)
+class NearDuplicateAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["first", "second", "cosine", "distance", "state", "decided_by", "decided_at"]
+    list_select_related = ["first", "second", "decided_by"]
+    list_filter = ["state", ByProject]
+    search_fields = ["first__name", "second__name", "decided_by__username"]
+    show_full_result_count = False

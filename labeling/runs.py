@@ -18,8 +18,8 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from gallery.access import User
-from gallery.models import Image, Project
-from labeling import clip, embeddings
+from gallery.models import Image, Project, set_aside_ids
+from labeling import clip, embeddings, looking
 from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
@@ -361,6 +361,7 @@ def finish_run(run: ScoringRun) -> None:
         else:
             run.state, run.finished_at = RunState.DONE, timezone.now()
             run.save(update_fields=["state", "finished_at"])
+            looking.follow(run.project_id)
 
 
 def _in_vain(chunk: ScoringChunk, how_often: str) -> str:
@@ -408,6 +409,7 @@ def progress(run: ScoringRun) -> Progress:
     if run.label_set_id:
         done = run.matches.count()
     else:
-        done = Embedding.objects.filter(image__project=run.project_id, model=run.model).count()
-    failed = run.image_attempts.filter(failed=True).count()
+        embedded = Embedding.objects.filter(image__project=run.project_id, model=run.model)
+        done = embedded.exclude(image__in=set_aside_ids()).count()
+    failed = run.image_attempts.filter(failed=True).exclude(image__in=set_aside_ids()).count()
     return Progress(total=max(run.project.images.count(), done + failed), done=done, failed=failed)

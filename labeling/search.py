@@ -9,7 +9,7 @@ import numpy as np
 from django.core.exceptions import ValidationError
 from django.db.models import Q
 
-from gallery.models import Image
+from gallery.models import Image, set_aside_ids
 from labeling import clip, cutoff, embeddings, picks, ranking, terms, vectors
 from labeling.models import Embedding, Probe
 from labeling.scoring import Rows, unit
@@ -115,10 +115,18 @@ class Find:
         return vectors.of(self.project_id, self.sought.model)
 
     @cached_property
+    def _similarities(self) -> np.ndarray:
+        rows = self._matrix.rows[: self.among]
+        return similarities(rows, self.sought) if len(rows) else np.empty(0, np.float32)
+
+    @cached_property
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids and similarities (n,) of the project's images, in the order in which they were embedded."""
-        ids, rows = self._matrix.ids[: self.among], self._matrix.rows[: self.among]
-        return ids, similarities(rows, self.sought) if len(ids) else np.empty(0, np.float32)
+        ids, found = self._matrix.ids[: self.among], self._similarities
+        if aside := list(set_aside_ids().filter(project=self.project_id).values_list("pk", flat=True)):
+            here = ~np.isin(ids, aside)
+            ids, found = ids[here], found[here]
+        return ids, found
 
     @property
     def searched(self) -> int:
@@ -151,9 +159,9 @@ class Find:
 
     def similarity(self, image_ids: Iterable[int]) -> dict[int, float]:
         """Of those of the images that were looked at."""
-        ids, found = self._all
+        ids, found = self._matrix.ids, self._similarities
         places = self._matrix.positions(np.array([*image_ids], np.int64))
-        return {int(ids[place]): float(found[place]) for place in places if place < len(ids)}
+        return {int(ids[place]): float(found[place]) for place in places if place < len(found)}
 
     @cached_property
     def histogram(self) -> list[int]:

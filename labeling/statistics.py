@@ -23,6 +23,7 @@ from django.db.models import (
 from django.db.models.functions import Cast, Coalesce, Least, Substr
 from django.utils import timezone
 
+from gallery.models import set_aside_ids
 from labeling.models import Annotation, Label, LabelSet, Review
 from labeling.review import DECIDES, Verdict
 
@@ -83,7 +84,7 @@ class Statistics:
     def __init__(self, label_set: LabelSet, now: datetime | None = None) -> None:
         self.label_set = label_set
         self.now = now or timezone.now()
-        self.standing = label_set.reviews.filter(STANDING).order_by()
+        self.standing = label_set.reviews.filter(STANDING).exclude(image__in=set_aside_ids()).order_by()
         self.decisions = self.standing.filter(DECIDES)
 
     # The project's images

@@ -1,7 +1,7 @@
 """What the queue calls: thin, and safe to repeat."""
 
 from gallery.models import Project
-from labeling import batches, runs, work
+from labeling import batches, near, runs, work
 
 
 def embed_project(project_id: int) -> None:
@@ -14,3 +14,8 @@ def score() -> None:
     """The bell rang: there is work."""
     # People wait for their batches: those go before each chunk.
     work.until_none_is_left(between=batches.carry_out_waiting)
+
+
+def find_near_duplicates(project_id: int) -> None:
+    """Compare images that nobody compared yet with all others of the project."""
+    near.look(project_id, between=batches.carry_out_waiting)

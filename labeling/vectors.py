@@ -6,13 +6,14 @@ processes of a machine share its pages.
 
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from gallery.models import Image
+from gallery.models import Image, set_aside_ids
 from labeling import embeddings, ranking, vector_files, vector_sync
 from labeling.models import Embedding
 from labeling.scoring import Rows
@@ -93,9 +94,10 @@ def nearest(image: Image, count: int) -> list[tuple[int, float]]:
     if own is None:
         return []
     query = embeddings.from_bytes(own.vector)[None]
+    aside = set_aside_ids().filter(project=image.project_id).values_list("pk", flat=True)
     for _ in range(3):
         matrix = of(image.project_id, own.model)
-        found = _nearest(matrix, query, image.pk, count)
+        found = _nearest(matrix, query, [image.pk, *aside], count)
         ids = [image_id for image_id, _ in found]
         there = set(Image.objects.filter(pk__in=ids, project=image.project_id).values_list("pk", flat=True))
         if len(there) == len(ids):
@@ -108,8 +110,8 @@ def nearest(image: Image, count: int) -> list[tuple[int, float]]:
 EQUAL = 1e-6
 
 
-def _nearest(matrix: Matrix, query: Rows, but: int, count: int) -> list[tuple[int, float]]:
-    others = matrix.ids != but
+def _nearest(matrix: Matrix, query: Rows, but: Sequence[int], count: int) -> list[tuple[int, float]]:
+    others = ~np.isin(matrix.ids, but)
     if not others.any():
         return []
     cosines = ranking.cosines(matrix.rows, query)[:, 0]

@@ -24,7 +24,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from gallery import uploads
-from labeling import beat
+from labeling import beat, looking
 
 logger = logging.getLogger(__name__)
 
@@ -177,9 +177,11 @@ def _beat(follow: bool) -> bool:
         beat.beat(f"{platform.node()}:{os.getpid()}")
         beat.free_dead_chunks()
         rang = beat.ring_for_waiting()
+        looking.ring_for_waiting()
         uploads.resume_expansions()
         if follow:
             beat.follow_forgotten()
+            looking.begin_forgotten()
         return rang
     except Exception:  # a database, a queue or a disk that is away must not end the worker
         logger.exception("the worker's beat failed; it is tried again")

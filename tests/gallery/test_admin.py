@@ -35,6 +35,10 @@ UNTOUCHED = {
         "Pick",
         "Probe",
         "Comment",
+        "Fingerprint",
+        "DuplicateSearch",
+        "DuplicateDecision",
+        "NearDuplicate",
     ),
 }
 
