@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gallery import api, talk_api
+from gallery import api, set_aside_api, talk_api
 
 urlpatterns = [
     path("token/", api.Token.as_view(), name="api-token"),
@@ -12,6 +12,7 @@ urlpatterns = [
     path("projects/<slug:slug>/invitations/<int:pk>/", api.InvitationDetail.as_view(), name="api-invitation"),
     path("invitations/accept/", api.AcceptInvitation.as_view(), name="api-invitation-accept"),
     path("projects/<slug:slug>/images/", api.Images.as_view(), name="api-images"),
+    path("projects/<slug:slug>/set-aside/", set_aside_api.SetAside.as_view(), name="api-set-aside"),
     path("uploads/<int:pk>/", api.UploadDetail.as_view(), name="api-upload"),
     path("uploads/<int:pk>/stop/", api.UploadStop.as_view(), name="api-upload-stop"),
     path("images/<int:pk>/", api.ImageDetail.as_view(), name="api-image"),

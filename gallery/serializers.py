@@ -127,10 +127,11 @@ class DuplicateSerializer(serializers.ModelSerializer):
     image = serializers.IntegerField(
         source="image_id", allow_null=True, help_text="The same picture, here before."
     )
+    reason = serializers.CharField(help_text="Where it was set aside: that, and how to bring it back.")
 
     class Meta:
         model = UploadEntry
-        fields = ["name", "image"]
+        fields = ["name", "image", "reason"]
 
 
 class RefusedSerializer(serializers.ModelSerializer):

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gallery import talk_views, views
+from gallery import set_aside_views, talk_views, views
 
 urlpatterns = [
     path("", views.projects, name="projects"),
@@ -11,6 +11,7 @@ urlpatterns = [
     path("invitations/<int:pk>/revoke/", views.invitation_revoke, name="invitation_revoke"),
     path("invitations/<str:token>/", views.invitation, name="invitation"),
     path("members/<int:pk>/", views.member, name="member"),
+    path("projects/<slug:slug>/set-aside/", set_aside_views.set_aside_page, name="set_aside"),
     path("projects/<slug:slug>/upload/", views.project_upload, name="project_upload"),
     path("uploads/<int:pk>/", views.upload, name="upload"),
     path("uploads/<int:pk>/stop/", views.upload_stop, name="upload_stop"),

@@ -1,6 +1,5 @@
 """Groups of near-duplicates, and what people decide about them: the one door for that."""
 
-from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
@@ -13,7 +12,7 @@ from django.utils import timezone
 from gallery import set_aside
 from gallery.access import User
 from gallery.models import Image, Project, set_aside_ids
-from labeling.models import DuplicateDecision, Fingerprint, NearDuplicate
+from labeling.models import Annotation, DuplicateDecision, Fingerprint, NearDuplicate
 
 State = NearDuplicate.State
 # A chain of pictures, each a little unlike the next, is cut here; what is left over groups afterwards.
@@ -182,7 +181,7 @@ def decide(
 
 
 def _settle(decision: DuplicateDecision, ids: set[int], kept: set[int]) -> None:
-    """Write down of each pair in the group what was decided, also where the two are not near by themselves."""
+    """Write down what was decided of each pair in the group, also where the two are not near themselves."""
     rows = NearDuplicate.objects.filter(project=decision.project, first__in=ids, second__in=ids)
     known = set(rows.values_list("first_id", "second_id"))
     said = {"decision": decision, "decided_by": decision.user, "decided_at": decision.at}
@@ -233,10 +232,6 @@ def names(image_ids: Sequence[int]) -> dict[int, str]:
 
 def labels_of(groups_shown: Sequence[Group], label_set_id: int) -> dict[int, str]:
     """By image, the label that it has in the label set."""
-    from labeling.models import Annotation
-
     ids = [image_id for group in groups_shown for image_id in group.ids]
     rows = Annotation.objects.filter(label_set=label_set_id, image__in=ids, label__isnull=False)
-    found: dict[int, str] = defaultdict(str)
-    found.update(rows.values_list("image_id", "label__name"))
-    return found
+    return dict(rows.values_list("image_id", "label__name"))

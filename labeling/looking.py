@@ -96,9 +96,7 @@ def claim(project_id: int) -> DuplicateSearch | None:
     if search is None:
         return None
     if search.attempts >= STRIKES:
-        fail(
-            search, search.error or f"The worker died {search.attempts} times at it. Is the memory too small?"
-        )
+        fail(search, search.error or f"The worker died {search.attempts} times. Is the memory too small?")
         return None
     token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
     held = waiting().filter(pk=search.pk, token=search.token)
@@ -114,7 +112,7 @@ def claim(project_id: int) -> DuplicateSearch | None:
 
 
 def renew(search: DuplicateSearch) -> None:
-    """Hold it for another lease; it got on. Inside a transaction, what follows is written by its holder alone.
+    """Hold it for another lease; it got on. Inside a transaction, only its holder writes what follows.
 
     Raises LeaseLost.
     """

@@ -68,7 +68,8 @@ def _work(search: DuplicateSearch, is_over: Callable[[], bool]) -> bool:
                 return False
             fresh = looks[start : start + BLOCK]
             # Those that come later will be compared with these.
-            _write_pairs(search, key, fresh.ids.tolist(), fingerprints.pairs(fresh, looks[:start]))
+            near = fingerprints.pairs(fresh, looks[:start])
+            _write_pairs(search, key, fresh.ids.tolist(), near)
         if looking.finish(search):
             return True
 
@@ -97,7 +98,7 @@ def _write_fingerprints(search: DuplicateSearch, images: Sequence[Image]) -> Non
 
 
 def _figures(image: Image) -> Figures:
-    """Of the thumbnail: it is small, and of our own making. None can be told where it is missing or broken."""
+    """Of the thumbnail, which is small, and of our own making. None where it is missing or broken."""
     try:
         with image.thumbnail.open("rb") as file, PIL.Image.open(file) as picture:
             return fingerprints.figures(picture)

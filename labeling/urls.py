@@ -4,6 +4,7 @@ from labeling import (
     assignment_views,
     batch_views,
     class_views,
+    duplicate_views,
     key_views,
     label_set_views,
     look_views,
@@ -24,6 +25,12 @@ urlpatterns = [
     path("projects/<slug:slug>/search/picture/", search_views.search_picture, name="search_picture"),
     path("search/", search_views.search_all, name="search"),
     path("projects/<slug:slug>/label-sets/new/", label_set_views.label_set_new, name="label_set_new"),
+    path("projects/<slug:slug>/duplicates/", duplicate_views.duplicates_page, name="duplicates"),
+    path("projects/<slug:slug>/duplicates/undo/", duplicate_views.duplicates_undo, name="duplicates_undo"),
+    path("projects/<slug:slug>/duplicates/label/", duplicate_views.duplicates_label, name="duplicates_label"),
+    path(
+        "projects/<slug:slug>/duplicates/search/", duplicate_views.duplicates_search, name="duplicates_search"
+    ),
     path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
     path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),
     path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),
