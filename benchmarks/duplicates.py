@@ -71,7 +71,11 @@ ALTERED = {
 
 
 def drawn(count: int, rng: random.Random) -> list[PIL.Image.Image]:
-    return [drawing.draw(drawing.random_drawing(rng), rng, 224) for _ in range(count)]
+    """No two of the same thing: such would be near-duplicates by right."""
+    kinds: dict[drawing.Drawing, None] = {}
+    while len(kinds) < count:
+        kinds[drawing.random_drawing(rng)] = None
+    return [drawing.draw(kind, rng, 224) for kind in kinds]
 
 
 def with_copies(

@@ -148,6 +148,15 @@ def near(image: Image) -> list[int]:
     return [first if second == image.pk else second for first, second in pairs]
 
 
+def without(image_ids: Sequence[int], annotation: Annotation | None) -> list[int]:
+    """Those of the images that lack the label of this annotation of another; none where it has no label."""
+    if not image_ids or annotation is None or annotation.label_id is None:
+        return []
+    rows = Annotation.objects.filter(label_set=annotation.label_set_id, image__in=image_ids)
+    have = set(rows.filter(label=annotation.label_id).values_list("image_id", flat=True))
+    return [image_id for image_id in image_ids if image_id not in have]
+
+
 # What people decide
 
 

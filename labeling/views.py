@@ -13,7 +13,7 @@ from django.views.decorators.http import require_safe
 from gallery import comments
 from gallery.access import allowed, fetch
 from gallery.models import Image, Project
-from labeling import ballots, board, exports, figures, query, votes
+from labeling import ballots, board, duplicates, exports, figures, query, votes
 from labeling.board import chosen_label_set, with_labels
 from labeling.filters import Selection
 from labeling.forms import LabelSetForm
@@ -106,9 +106,11 @@ def image(request: HttpRequest, pk: int) -> HttpResponse:
         "may": allowed(found.role),
         "next": request.get_full_path(),
         "thread": comments.thread(found),
+        "near": duplicates.near(found),
     }
     if label_set:
         context |= _opinions(request, label_set, found)
+        context["offered"] = duplicates.without(context["near"], context["annotation"])
     return render(request, "labeling/image.html", context)
 
 

@@ -24,7 +24,7 @@ from gallery import comments, invitations, uploads
 from gallery.access import ACTIONS, Role, allowed
 from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
 from labeling import review
-from labeling.models import LabelSet, SavedView
+from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView
 from labeling.review import Decision, Verdict
 from tests.conftest import SHAPES, picture
 
@@ -118,6 +118,7 @@ def body(house: House, path: str, method: str) -> dict:
     typed = {"name": "More", "labels": names, "templates": "a photo of a {label}."}
     log_in = {"username": "olga", "password": "olga-secret-1"}
     texts = {"text_input1": "red", "text_input2": "blue"}
+    twins = twins_of(house) if "duplicates" in path else []
     return {
         ("projects/<slug:slug>/settings/", "post"): {"name": "Zoo", "description": ""},
         ("projects/<slug:slug>/delete/", "post"): {"confirm": "Animals"},
@@ -140,6 +141,16 @@ def body(house: House, path: str, method: str) -> dict:
             "label": house.label_set.labels.first().pk,
             "image": image,
         },
+        ("projects/<slug:slug>/duplicates/", "post"): {"image": twins, "keep": image},
+        ("projects/<slug:slug>/duplicates/label/", "post"): {
+            "image": twins,
+            "label": house.label_set.labels.first().pk,
+        },
+        ("projects/<slug:slug>/duplicates/undo/", "post"): {"decision": decision_of(house, path)},
+        ("projects/<slug:slug>/set-aside/", "post"): {"image": image},
+        ("api/v1/projects/<slug:slug>/duplicates/", "post"): {"images": twins, "keep": [image]},
+        ("api/v1/projects/<slug:slug>/duplicates/undo/", "post"): {"decision": decision_of(house, path)},
+        ("api/v1/projects/<slug:slug>/set-aside/", "post"): {"images": [image]},
         ("label-sets/<int:pk>/assignments/", "post"): {
             "split": "equal",
             "order": "newest",
@@ -171,6 +182,22 @@ def body(house: House, path: str, method: str) -> dict:
         ("image_text_similarity_best_match", "post"): texts
         | {"image_base64": base64.b64encode(picture()).decode()},
     }.get((path, method), {"confirmed": "yes"} if not path.startswith("api/") else {})
+
+
+def twins_of(house: House) -> list[int]:
+    """The ids of a group of near-duplicates, the house's image one of them."""
+    other = house.project.images.exclude(pk=house.image.pk).first()
+    first, second = sorted([house.image.pk, other.pk])
+    pair = {"project": house.project, "first_id": first, "second_id": second}
+    NearDuplicate.objects.get_or_create(**pair, defaults={"cosine": 1, "distance": 0})
+    return [first, second]
+
+
+def decision_of(house: House, path: str) -> int | None:
+    """The id of a decision about near-duplicates, where the route is about one."""
+    if not path.endswith("duplicates/undo/"):
+        return None
+    return DuplicateDecision.objects.create(project=house.project, user=house.guest).pk
 
 
 def batch_of(house: House, user: User) -> dict:

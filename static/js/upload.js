@@ -194,7 +194,7 @@
     } else if (refused.length) {
       mark(file, "is-refused", refused[0].reason);
     } else {
-      mark(file, added.length ? "is-added" : "is-duplicate", added.length ? "Added" : "Already here");
+      mark(file, added.length ? "is-added" : "is-duplicate", added.length ? "Added" : duplicates[0]?.reason || "Already here");
     }
     pump();
   };

@@ -340,7 +340,7 @@ def test_pictures_are_added_and_what_became_of_each_is_said(
     ]
     second = client.post(url, {"files": files}).json()
     assert [image["name"] for image in second["added"]] == ["green.png"]
-    assert second["duplicates"] == [{"name": "again.png", "image": first["added"][0]["id"]}]
+    assert second["duplicates"] == [{"name": "again.png", "image": first["added"][0]["id"], "reason": ""}]
     [refused] = second["refused"]
     assert refused["name"] == "text.png"
     assert "Not an image" in refused["reason"]
