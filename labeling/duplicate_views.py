@@ -74,6 +74,7 @@ def _search(project: Project) -> dict[str, Any]:
         "search": search,
         "progress": progress,
         "is_active": is_active,
+        "waits": search is None and progress.total > 0,
         "is_stuck": is_active and not beat.worker_is_online(),
     }
 

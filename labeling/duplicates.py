@@ -19,8 +19,9 @@ State = NearDuplicate.State
 MOST_IN_GROUP = 30
 # The nearest pairs that are grouped at a time; others come up as these are decided about.
 MOST_PAIRS = 20_000
-# Pictures differ in these when by more than that, as a part of the larger figure.
-MORE_PIXELS, SHARPER = 0.02, 0.1
+# Pictures differ in these when by more than that, as a part of the larger figure. One that is so soft beside
+# another was blurred or enlarged: its pixels tell nothing.
+MORE_PIXELS, SHARPER, SOFT = 0.02, 0.1, 0.3
 
 
 class Changed(Exception):
@@ -124,11 +125,16 @@ def _group(images: Sequence[Image], sharpness: dict[int, float]) -> Group:
 
 
 def _best(members: Sequence[Member]) -> tuple[Member, str]:
-    """The one to keep, and why: most pixels, of those the sharpest, of those the largest file, the oldest."""
-    most = max(member.pixels for member in members)
-    large = [member for member in members if member.pixels >= most * (1 - MORE_PIXELS)]
+    """The one to keep, and why: of those that are not soft the one of most pixels, of such the sharpest, then
+    the largest file, then the oldest."""
+    clear = [member for member in members if member.share >= 100 * (1 - SOFT)] or list(members)
+    most = max(member.pixels for member in clear)
+    large = [member for member in clear if member.pixels >= most * (1 - MORE_PIXELS)]
     if len(large) == 1:
-        return large[0], "most pixels"
+        others = [member for member in members if member is not large[0]]
+        if all(member.pixels < most * (1 - MORE_PIXELS) for member in others):
+            return large[0], "most pixels"
+        return large[0], "sharpest" if len(clear) == 1 else "most pixels of the sharp ones"
     least = max(member.sharpness for member in large) * (1 - SHARPER)
     sharp = [member for member in large if member.sharpness >= least]
     beside = "" if len(large) == len(members) else " of those with most pixels"

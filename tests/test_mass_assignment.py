@@ -18,7 +18,7 @@ from django.urls import reverse
 from gallery import projects
 from gallery.access import Role
 from gallery.models import ApiToken, Comment, Image, Membership, Project, Upload
-from labeling.models import Annotation, Match, Review, SavedView, ScoringRun
+from labeling.models import Annotation, Match, NearDuplicate, Review, SavedView, ScoringRun
 from labeling.review import Decision, decide
 from tests.conftest import picture
 from tests.labeling import rows
@@ -38,6 +38,8 @@ def furnish(project: Project, user: User) -> Project:
     label_set = rows.label_set(project, f"{project.slug}-cat", f"{project.slug}-dog")
     rows.match(label_set, images)
     decide(label_set, user, [Decision(images[0].pk, "accepted")])
+    first, second = sorted(image.pk for image in images)
+    NearDuplicate.objects.create(project=project, first_id=first, second_id=second, cosine=0.9, distance=9)
     Upload.objects.create(project=project, uploaded_by=user)
     Comment.objects.create(image=images[0], user=user, text=f"{project.slug}-comment")
     SavedView.objects.create(label_set=label_set, user=user, name=f"{project.slug}-view", is_shared=True)
@@ -66,7 +68,10 @@ def snapshot(project: Project) -> dict[tuple[str, Any], dict[str, Any]]:
     collector.collect([project])
     found = [row for some in collector.data.values() for row in some]
     found += [row for some in collector.fast_deletes for row in some]
-    return {(type(row).__name__, row.pk): type(row).objects.filter(pk=row.pk).values().get() for row in found}
+    return {
+        (type(row).__name__, row.pk): type(row)._base_manager.filter(pk=row.pk).values().get()
+        for row in found
+    }
 
 
 def foreign(theirs: Project, stranger: User) -> list[dict[str, object]]:
@@ -138,7 +143,14 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
     label_set = mine.label_sets.get()
     image = mine.images.last()
     labels = [{"name": "a"}, {"name": "b"}]
+    twins = list(mine.images.values_list("pk", flat=True))
     return {
+        "api-duplicates": {"images": twins, "keep": twins[:1]},
+        "api-duplicates-search": {},
+        "api-set-aside": {"images": twins},
+        "duplicates": {"image": twins, "keep": twins[:1]},
+        "duplicates_label": {"image": twins, "label": label_set.labels.first().pk},
+        "set_aside": {"image": twins},
         "api-token": {"username": "olga", "password": "olga-secret-1"},
         "api-projects": {"name": "More"},
         "api-project": {"name": "Zoo"},
@@ -358,7 +370,30 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("get", f"/projects/animals/?label={their_label.pk}", {}),
         ("get", f"/images/{image.pk}/?label_set={other.pk}", {}),
         ("get", f"{pages}/review/?image={their_image.pk}", {}),
+        *_crossed_twins(mine, theirs),
         ("upload", "/api/v1/projects/animals/images/", {"upload": theirs.uploads.get().pk}),
+    ]
+
+
+def _crossed_twins(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, object]]]:
+    ours, others = (list(project.images.values_list("pk", flat=True)) for project in (mine, theirs))
+    page, api, label = (
+        "/projects/animals/duplicates/",
+        "/api/v1/projects/animals/duplicates/",
+        theirs.label_sets.get(),
+    )
+    decision = theirs.duplicate_decisions.create().pk
+    return [
+        ("form", page, {"image": others, "keep": others[0]}),
+        ("form", page, {"image": [*ours, *others], "keep": ours[0]}),
+        ("form", f"{page}undo/", {"decision": decision}),
+        ("form", f"{page}label/", {"image": others, "label": mine.label_sets.get().labels.first().pk}),
+        ("form", f"{page}label/", {"image": ours, "label": label.labels.first().pk}),
+        ("post", api, {"images": others, "keep": others[:1]}),
+        ("post", api, {"images": [*ours, others[0]], "keep": ours[:1]}),
+        ("post", f"{api}undo/", {"decision": decision}),
+        ("form", "/projects/animals/set-aside/", {"image": others}),
+        ("post", "/api/v1/projects/animals/set-aside/", {"images": others}),
     ]
 
 

@@ -12,9 +12,19 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from gallery import invitations
+from gallery import invitations, set_aside
 from gallery.models import ApiToken, Invitation, Membership, Project, Upload, UploadEntry
-from labeling.models import ImageAttempt, LabelSet, SavedView, ScoringChunk, WorkerBeat
+from labeling.models import (
+    DuplicateDecision,
+    DuplicateSearch,
+    Fingerprint,
+    ImageAttempt,
+    LabelSet,
+    NearDuplicate,
+    SavedView,
+    ScoringChunk,
+    WorkerBeat,
+)
 from labeling.review import Decision, Verdict, decide
 from tests.labeling import rows
 
@@ -44,6 +54,14 @@ def make(owner: User, name: str, count: int) -> Project:
         rows.label_set(project, "a", "b")
         user = User.objects.get(username=f"{name}-{images.index(image)}")
         SavedView.objects.create(label_set=label_set, user=user, name="To do", is_shared=True)
+        Fingerprint.objects.create(image=image, hash=1, windows=b"", sharpness=1)
+        DuplicateDecision.objects.create(project=project, user=user)
+        other = Project.objects.create(name=f"{name} {image.pk}", slug=f"{name}-{image.pk}")
+        DuplicateSearch.objects.create(project=other)
+    for first, second in zip(images[::2], images[1::2], strict=False):
+        pair = {"first": first, "second": second, "cosine": 0.9, "distance": 9}
+        NearDuplicate.objects.create(project=project, decided_by=owner, **pair)
+    set_aside.set_aside(project, [image.pk for image in rows.images(project, count, start=1000)], owner)
     upload = Upload.objects.create(project=project, uploaded_by=owner)
     for position, image in enumerate(images):
         UploadEntry.objects.create(upload=upload, position=position, name="x", outcome="added", image=image)
@@ -88,6 +106,10 @@ PAGES: dict[str, Callable[[Project], str]] = {
     "views": lambda project: reverse("views", args=[project.label_sets.first().pk]),
     "gallery with views": lambda project: reverse("gallery", args=[project.slug]),
     "views in the API": lambda project: reverse("api-views", args=[project.label_sets.first().pk]),
+    "duplicates": lambda project: reverse("duplicates", args=[project.slug]),
+    "duplicates in the API": lambda project: reverse("api-duplicates", args=[project.slug]),
+    "set aside": lambda project: reverse("set_aside", args=[project.slug]),
+    "set aside in the API": lambda project: reverse("api-set-aside", args=[project.slug]),
     "settings": lambda project: reverse("project_settings", args=[project.slug]),
     "add images": lambda project: reverse("project_upload", args=[project.slug]),
 }

@@ -13,11 +13,11 @@ MAKE_PAGES = """
 import io, random
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from gallery import comments, invitations, projects, uploads
+from gallery import comments, invitations, projects, set_aside, uploads
 from gallery.models import ApiToken, Invitation
 from labeling import batches, label_sets
 from labeling.label_sets import LabelSpec
-from labeling.models import SavedView
+from labeling.models import NearDuplicate, SavedView
 from labeling.review import Decision, decide
 from labeling.starter import drawing
 
@@ -52,6 +52,11 @@ project.save()
 SavedView.objects.create(label_set=label_set, user=olga, name="Long " + "x" * 70, query="name:" + "y" * 200)
 vera = User.objects.get(username="vera")
 SavedView.objects.create(label_set=label_set, user=vera, name="Hers", is_shared=True)
+twins = list(project.images.order_by("pk")[:4])
+for one, other in ((twins[0], twins[1]), (twins[1], twins[2])):
+    NearDuplicate.objects.get_or_create(
+        first=one, second=other, defaults=dict(project=project, cosine=0.9, distance=9))
+set_aside.set_aside(project, [twins[3].pk], olga)
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -76,6 +81,10 @@ PATHS = [
     "/projects/pages/members/",
     "/projects/pages/settings/",
     "/projects/pages/guidelines/",
+    "/projects/pages/duplicates/",
+    "/projects/empty/duplicates/",
+    "/projects/pages/set-aside/",
+    "/projects/empty/set-aside/",
     "/projects/empty/guidelines/",
     "/projects/pages/label-sets/new/",
     "/label-sets/{label_set}/edit/",

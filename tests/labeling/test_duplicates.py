@@ -64,8 +64,10 @@ def test_the_newest_groups_come_first(project: Project, images: list[Image]) -> 
     ("figures", "best", "reason"),
     [
         # width, height, bytes, sharpness of each
-        ([(100, 100, 5, 1), (200, 100, 3, 1), (100, 100, 9, 9)], 1, "most pixels"),
-        ([(200, 100, 5, 10), (200, 99, 5, 30), (50, 50, 9, 90)], 1, "sharpest of those with most pixels"),
+        ([(100, 100, 5, 8), (200, 100, 3, 8), (100, 100, 9, 9)], 1, "most pixels"),
+        ([(200, 100, 5, 65), (200, 99, 5, 80), (50, 50, 9, 90)], 1, "sharpest of those with most pixels"),
+        # Enlarged: more pixels, and less to see.
+        ([(400, 200, 9, 30), (200, 100, 5, 80), (50, 50, 9, 90)], 1, "most pixels of the sharp ones"),
         ([(200, 100, 5, 10), (200, 100, 5, 30)], 1, "sharpest"),
         ([(200, 100, 5, 30), (200, 100, 8, 29), (200, 100, 2, 31)], 1, "the largest file"),
         ([(200, 100, 5, 30), (200, 100, 5, 30)], 0, "here first"),
