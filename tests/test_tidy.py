@@ -36,7 +36,7 @@ def test_every_icon_that_is_vendored_is_used_and_the_other_way_round() -> None:
 
 
 # What api-docs.css dresses is Swagger's own.
-@pytest.mark.parametrize("name", ["site", "forms", "components", "gallery", "review", "talk"])
+@pytest.mark.parametrize("name", ["site", "forms", "components", "gallery", "review", "talk", "duplicates"])
 def test_every_class_of_a_style_sheet_is_used(name: str) -> None:
     css = re.sub(r"/\*.*?\*/", "", (ROOT / f"static/css/{name}.css").read_text(), flags=re.DOTALL)
     selectors = re.sub(r"\{[^{}]*\}", "{}", css)

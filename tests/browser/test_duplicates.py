@@ -1,4 +1,4 @@
-"""Near-duplicates in a browser: found by themselves, decided about by keyboard alone, undone, brought back."""
+"""Near-duplicates in a browser: found by themselves, decided about by keys alone, undone, brought back."""
 
 from collections.abc import Callable
 from pathlib import Path
