@@ -230,8 +230,8 @@ class Image(models.Model):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["project", "sha256"], name="one_image_per_hash")]
         indexes = [
-            # Pages and counts read the first alone, whatever was set aside.
-            models.Index(fields=["project", "id"], condition=Q(set_aside_at=None), name="shown_images"),
+            # Counts read the first alone, and pages go along it.
+            models.Index(fields=["project", "set_aside_at", "id"], name="shown_images"),
             models.Index(
                 fields=["project", "set_aside_at"],
                 condition=Q(set_aside_at__isnull=False),

@@ -68,9 +68,12 @@ class Group:
 
 def open_pairs(project: Project) -> QuerySet[NearDuplicate]:
     """Pairs that nobody decided about, of images that are not set aside."""
-    aside = set_aside_ids().filter(project=project)
-    rows = NearDuplicate.objects.filter(project=project, state=State.OPEN)
-    return rows.exclude(first__in=aside).exclude(second__in=aside)
+    return _shown(NearDuplicate.objects.filter(project=project, state=State.OPEN), project.pk)
+
+
+def _shown(pairs: QuerySet[NearDuplicate], project_id: int) -> QuerySet[NearDuplicate]:
+    aside = set_aside_ids().filter(project=project_id)
+    return pairs.exclude(first__in=aside).exclude(second__in=aside)
 
 
 def grouped(pairs: Iterable[tuple[int, int]]) -> list[list[int]]:
@@ -149,7 +152,10 @@ def _best(members: Sequence[Member]) -> tuple[Member, str]:
 
 def near(image: Image) -> list[int]:
     """The images of which this one is a near-duplicate, as nobody decided yet."""
-    rows = open_pairs(image.project).filter(Q(first=image) | Q(second=image))
+    # Not by the project, whose index would lead through all its pairs.
+    rows = _shown(
+        NearDuplicate.objects.filter(Q(first=image) | Q(second=image), state=State.OPEN), image.project_id
+    )
     pairs = rows.order_by("distance", "id").values_list("first_id", "second_id")[:MOST_IN_GROUP]
     return [first if second == image.pk else second for first, second in pairs]
 

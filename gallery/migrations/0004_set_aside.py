@@ -25,7 +25,7 @@ class Migration(migrations.Migration):
         ),
         migrations.AddIndex(
             model_name='image',
-            index=models.Index(condition=models.Q(('set_aside_at', None)), fields=['project', 'id'], name='shown_images'),
+            index=models.Index(fields=['project', 'set_aside_at', 'id'], name='shown_images'),
         ),
         migrations.AddIndex(
             model_name='image',
