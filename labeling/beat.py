@@ -9,18 +9,18 @@ from django.utils import timezone
 
 from gallery.models import Image, Project
 from labeling import runs
-from labeling.models import Batch, ScoringChunk, ScoringRun, WorkerBeat
+from labeling.models import Batch, ScoringChunk, ScoringRun, UnknownsRun, WorkerBeat
 from labeling.runs import OPEN, ChunkState, RunState
 
 WORKER_SILENT = timedelta(seconds=30)
 
 
 def free_dead_chunks() -> None:
-    """Let go of chunks whose process on this machine is dead, before their lease ends."""
-    held = ScoringChunk.objects.filter(state=ChunkState.RUNNING, token__startswith=f"{platform.node()}:")
-    for chunk in held:
-        if not _lives(int(chunk.token.rsplit(":", 2)[1])):
-            ScoringChunk.objects.filter(pk=chunk.pk, token=chunk.token).update(leased_until=timezone.now())
+    """Let go of chunks and looks whose process on this machine is dead, before their lease ends."""
+    for model in (ScoringChunk, UnknownsRun):
+        for held in model.objects.filter(state="running", token__startswith=f"{platform.node()}:"):
+            if not _lives(int(held.token.rsplit(":", 2)[1])):
+                model.objects.filter(pk=held.pk, token=held.token).update(leased_until=timezone.now())
 
 
 def _lives(pid: int) -> bool:
@@ -38,7 +38,10 @@ def ring_for_waiting() -> bool:
     )
     at_work = ScoringChunk.objects.filter(state=ChunkState.RUNNING, leased_until__gt=timezone.now())
     batches = Batch.objects.filter(state=Batch.State.RUNNING)
-    unattended = batches.exists() or (waiting.exists() and not at_work.exists())
+    looks = UnknownsRun.objects.filter(
+        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, leased_until__lte=timezone.now())
+    )
+    unattended = batches.exists() or looks.exists() or (waiting.exists() and not at_work.exists())
     if unattended:
         runs.ring()
     return unattended

@@ -71,6 +71,20 @@ def change(
     return label_set
 
 
+@transaction.atomic
+def add(label_set: LabelSet, user: User | None, name: str) -> Label:
+    """Give the label set one label more, and score again. Raises as `change`, also for one that is there."""
+    LabelSet.objects.select_for_update().get(pk=label_set.pk)
+    labels, name = list(label_set.labels.all()), name.strip()
+    if not name:
+        raise ValidationError({"labels": "Give the label a name."})
+    if there := next((label for label in labels if label.name.casefold() == name.casefold()), None):
+        raise ValidationError({"labels": f"“{there.name}” is a label already. Choose another name."})
+    specs = [LabelSpec(label.name, label.prompts, label.pk) for label in labels]
+    change(label_set, user, labels=[*specs, LabelSpec(name)])
+    return label_set.labels.get(name=name)
+
+
 def check_deletable(label_set: LabelSet, role: str) -> None:
     """Raises PermissionDenied where people's decisions would go with the label set, but for an owner."""
     decided = label_set.annotations(manager="everything").count()

@@ -606,3 +606,75 @@ class WorkerBeat(models.Model):
 
     def __str__(self) -> str:
         return self.worker
+
+
+class UnknownsRun(models.Model):
+    """A look for images that no label of a label set fits. Its findings stay until the next one is done."""
+
+    State = ScoringRun.State
+
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="unknowns_runs")
+    model = models.CharField(max_length=200, help_text="name@revision")
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    percent = models.PositiveSmallIntegerField(default=0)
+    error = models.CharField(max_length=300, blank=True)
+    attempts = models.PositiveIntegerField(default=0)
+    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who is at it.")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    looked = models.PositiveIntegerField(default=0, help_text="Images that nobody had settled.")
+    unknown = models.PositiveIntegerField(default=0, help_text="Of these, far from every label.")
+    outliers = models.JSONField(
+        default=list, help_text="[{image, label, similarity, nearest, far}], the most outlying first."
+    )
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = LabelSetScoped.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["label_set"],
+                condition=Q(state__in=["queued", "running"]),
+                name="one_look_for_unknowns_at_a_time",
+            )
+        ]
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return f"look for unknowns {self.pk}"
+
+
+class OfUnknownsRun(ForUser):
+    project_path = "run__label_set__project__"
+
+
+class UnknownGroup(models.Model):
+    """Images that no label fits and that are like each other, with a name proposed for them."""
+
+    run = models.ForeignKey(UnknownsRun, on_delete=models.CASCADE, related_name="groups")
+    position = models.PositiveIntegerField(default=0)
+    name = models.CharField(max_length=200, blank=True, help_text="The word that fits best.")
+    alternatives = models.JSONField(default=list, help_text="The next best words.")
+    near = models.CharField(max_length=200, blank=True, help_text="A label that fits better than the name.")
+    similarity = models.FloatField(help_text="Mean cosine of its images to their middle.")
+    image_ids = models.JSONField(default=list, help_text="The most typical first.")
+    dismissed = models.BooleanField(default=False)
+    label = models.ForeignKey(
+        Label, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", help_text="Made of it."
+    )
+    batch = models.ForeignKey(
+        Batch, null=True, blank=True, on_delete=models.SET_NULL, related_name="+", help_text="Which set it."
+    )
+
+    objects = OfUnknownsRun.as_manager()
+
+    class Meta:
+        ordering = ["position", "id"]
+
+    def __str__(self) -> str:
+        return self.name or f"group {self.pk}"

@@ -22,6 +22,8 @@ from labeling.models import (
     SavedView,
     ScoringChunk,
     ScoringRun,
+    UnknownGroup,
+    UnknownsRun,
     WorkerBeat,
 )
 
@@ -114,6 +116,20 @@ class ProbeAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["id", "project", "user", "model", "at"]
     list_select_related = ["project", "user"]
     search_fields = ["=id", "project__name", "user__username"]
+@admin.register(UnknownsRun)
+class UnknownsRunAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "label_set", "model", "state", "looked", "unknown", "created_by", "created_at"]
+    list_select_related = ["label_set", "created_by"]
+    list_filter = ["state", "created_at"]
+    search_fields = ["=id", "label_set__name", "model", "error"]
+
+
+@admin.register(UnknownGroup)
+class UnknownGroupAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "name", "run", "similarity", "label", "dismissed"]
+    list_select_related = ["run", "label"]
+    list_filter = ["dismissed"]
+    search_fields = ["name", "=run__id"]
 
 
 @admin.register(SavedView)

@@ -1,7 +1,7 @@
 """What the queue calls: thin, and safe to repeat."""
 
 from gallery.models import Project
-from labeling import batches, near, runs, work
+from labeling import batches, near, runs, unknown_runs, work
 
 
 def embed_project(project_id: int) -> None:
@@ -14,6 +14,7 @@ def score() -> None:
     """The bell rang: there is work."""
     # People wait for their batches: those go before each chunk.
     work.until_none_is_left(between=batches.carry_out_waiting)
+    unknown_runs.find_waiting(between=batches.carry_out_waiting)
 
 
 def find_near_duplicates(project_id: int) -> None:

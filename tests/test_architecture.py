@@ -71,10 +71,12 @@ def test_the_arithmetic_is_plain_numpy() -> None:
     rooms = dict(sources("labeling"))
     for room in ("scoring", "ranking", "cutoff"):
         assert not uses(rooms[f"labeling/{room}.py"], "django", "torch", "labeling", "gallery")
-    assert uses(rooms["labeling/sampling.py"], "django", "torch", "labeling", "gallery") <= {
-        "labeling.scoring",
-        "labeling.scoring.Rows",
-    }
+    for room in ("sampling", "unknowns"):
+        assert uses(rooms[f"labeling/{room}.py"], "django", "torch", "labeling", "gallery") <= {
+            "labeling.scoring",
+            "labeling.scoring.Rows",
+            "labeling.scoring.unit",
+        }
 
 
 def test_pages_and_api_know_neither_numpy_nor_pillow() -> None:
@@ -106,6 +108,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["saved_view_pages"],
         ["found", "probes"],
         ["batch_forms", "batch_serializers", "class_forms", "duplicate_forms"],
+        ["unknown_groups"],
         ["board", "serializers", "forms", "tasks", "bulk", "history", "assignment_forms"],
         ["queue", "classes"],
         ["batches"],
@@ -119,7 +122,8 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["query", "ordering", "keys"],
         ["search_keys", "search"],
         ["picks", "terms"],
-        ["work", "near"],
+        ["work", "near", "unknown_runs"],
+        ["unknown_look"],
         ["worker"],
         ["cluster"],
         ["beat"],
@@ -130,7 +134,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["embeddings"],
         ["hub"],
         ["clip"],
-        ["sampling", "fingerprints"],
+        ["sampling", "fingerprints", "unknowns"],
         ["cutoff", "ranking", "vector_files"],
         ["scoring"],
         ["models"],

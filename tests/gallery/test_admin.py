@@ -34,6 +34,8 @@ UNTOUCHED = {
         "Keymap",
         "Pick",
         "Probe",
+        "UnknownsRun",
+        "UnknownGroup",
         "Comment",
         "Fingerprint",
         "DuplicateSearch",
