@@ -10,6 +10,7 @@ from labeling import (
     saved_view_api,
     search_api,
     statistics_api,
+    unknown_api,
     vote_api,
 )
 
@@ -51,6 +52,22 @@ urlpatterns = [
         "label-sets/<int:pk>/statistics/",
         statistics_api.LabelSetStatistics.as_view(),
         name="api-statistics",
+    ),
+    path("label-sets/<int:pk>/unknowns/", unknown_api.Unknowns.as_view(), name="api-unknowns"),
+    path(
+        "label-sets/<int:pk>/unknowns/cancel/",
+        unknown_api.UnknownsCancel.as_view(),
+        name="api-unknowns-cancel",
+    ),
+    path(
+        "label-sets/<int:pk>/unknowns/groups/<int:group>/",
+        unknown_api.UnknownGroupDetail.as_view(),
+        name="api-unknown-group",
+    ),
+    path(
+        "label-sets/<int:pk>/unknowns/groups/<int:group>/label/",
+        unknown_api.UnknownGroupLabel.as_view(),
+        name="api-unknown-label",
     ),
     path("runs/<int:pk>/", api.Run.as_view(), name="api-run"),
     path("runs/<int:pk>/cancel/", api.RunCancel.as_view(), name="api-run-cancel"),

@@ -19,7 +19,7 @@ ENOUGH = 5
 # Figures from fewer images than that say little: then those of all labels together are taken.
 FEW = 8
 # Two pictures that differ by less similarity than this do so by chance, however alike all others are.
-LEAST_SPREAD = 0.005
+LEAST_SPREAD = 0.01
 # The smallest number of images that is a group.
 SMALLEST = 4
 

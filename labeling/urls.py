@@ -14,6 +14,7 @@ from labeling import (
     saved_view_pages,
     search_views,
     statistics_views,
+    unknown_views,
     views,
     vote_views,
 )
@@ -59,6 +60,24 @@ urlpatterns = [
     path("label-sets/<int:pk>/statistics/", statistics_views.statistics, name="statistics"),
     path("label-sets/<int:pk>/assignments/", assignment_views.assignments_page, name="assignments"),
     path("label-sets/<int:pk>/assignments/undo/", assignment_views.assignment_undo, name="assignment_undo"),
+    path("label-sets/<int:pk>/unknowns/", unknown_views.unknowns, name="unknowns"),
+    path("label-sets/<int:pk>/unknowns/state/", unknown_views.unknowns_state, name="unknowns_state"),
+    path("label-sets/<int:pk>/unknowns/cancel/", unknown_views.unknowns_cancel, name="unknowns_cancel"),
+    path(
+        "label-sets/<int:pk>/unknowns/groups/<int:group>/label/",
+        unknown_views.unknown_label,
+        name="unknown_label",
+    ),
+    path(
+        "label-sets/<int:pk>/unknowns/groups/<int:group>/dismiss/",
+        unknown_views.unknown_dismiss,
+        name="unknown_dismiss",
+    ),
+    path(
+        "label-sets/<int:pk>/unknowns/groups/<int:group>/show/",
+        unknown_views.unknown_show,
+        name="unknown_show",
+    ),
     path("runs/<int:pk>/", run_views.run, name="run"),
     path("runs/<int:pk>/cancel/", run_views.run_cancel, name="run_cancel"),
     path("runs/<int:pk>/retry/", run_views.run_retry, name="run_retry"),

@@ -107,7 +107,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         pages,
         ["saved_view_pages"],
         ["found", "probes"],
-        ["batch_forms", "batch_serializers", "class_forms", "duplicate_forms"],
+        ["batch_forms", "batch_serializers", "class_forms", "duplicate_forms", "unknown_forms"],
         ["unknown_groups"],
         ["board", "serializers", "forms", "tasks", "bulk", "history", "assignment_forms"],
         ["queue", "classes"],
