@@ -24,7 +24,7 @@ from gallery import comments, invitations, uploads
 from gallery.access import ACTIONS, Role, allowed
 from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
 from labeling import review
-from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView
+from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView, UnknownGroup, UnknownsRun
 from labeling.review import Decision, Verdict
 from tests.conftest import SHAPES, picture
 
@@ -106,6 +106,7 @@ def part(house: House, path: str, name: str) -> object:
         "members": house.project.memberships.get(user=house.guest).pk,
         "comments": house.comment.pk,
         "views": view_of(house, house.guest).pk,
+        "groups": group_of(house).pk,
         "invitations": house.invitation.pk if name == "pk" else invitations.token_of(house.invitation),
     }[before]
 
@@ -157,6 +158,8 @@ def body(house: House, path: str, method: str) -> dict:
             "expected": len(SHAPES),
             "member": house.project.memberships.get(user=house.people["labeler"]).pk,
         },
+        ("label-sets/<int:pk>/unknowns/groups/<int:group>/label/", "post"): {"name": "moon", "set": "yes"},
+        ("api/v1/label-sets/<int:pk>/unknowns/groups/<int:group>/label/", "post"): {"name": "moon"},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
@@ -233,6 +236,12 @@ def view_of(house: House, user: User) -> SavedView:
     return SavedView.objects.get_or_create(
         label_set=house.label_set, user=user, name="To do", defaults={"is_shared": True}
     )[0]
+
+
+def group_of(house: House) -> UnknownGroup:
+    run, _ = UnknownsRun.objects.get_or_create(label_set=house.label_set, model="x@1", state="done")
+    ids = [house.label_set.images().last().pk]
+    return UnknownGroup.objects.get_or_create(run=run, name="moon", similarity=0.5, image_ids=ids)[0]
 
 
 # Whose thing a request is about, where that makes a difference: what its path and its body then say.

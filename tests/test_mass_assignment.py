@@ -18,7 +18,16 @@ from django.urls import reverse
 from gallery import projects
 from gallery.access import Role
 from gallery.models import ApiToken, Comment, Image, Membership, Project, Upload
-from labeling.models import Annotation, Match, NearDuplicate, Review, SavedView, ScoringRun
+from labeling.models import (
+    Annotation,
+    Match,
+    NearDuplicate,
+    Review,
+    SavedView,
+    ScoringRun,
+    UnknownGroup,
+    UnknownsRun,
+)
 from labeling.review import Decision, decide
 from tests.conftest import picture
 from tests.labeling import rows
@@ -43,6 +52,8 @@ def furnish(project: Project, user: User) -> Project:
     Upload.objects.create(project=project, uploaded_by=user)
     Comment.objects.create(image=images[0], user=user, text=f"{project.slug}-comment")
     SavedView.objects.create(label_set=label_set, user=user, name=f"{project.slug}-view", is_shared=True)
+    look = UnknownsRun.objects.create(label_set=label_set, model=rows.MODEL, state="done", created_by=user)
+    look.groups.create(name=f"{project.slug}-moon", similarity=0.5, image_ids=[images[1].pk])
     return project
 
 
@@ -183,6 +194,8 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "settle": {"image": image.pk, "verdict": "none"},
         "undo": {"batch": str(label_set.reviews.first().batch_id)},
         "classes": {"label": label_set.labels.first().pk, "image": image.pk},
+        "api-unknown-label": {"name": "moon"},
+        "unknown_label": {"name": "moon", "set": "yes"},
         "api-assignments": {"members": [{"username": "olga"}]},
         "assignments": {
             "split": "equal",
@@ -207,6 +220,7 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "batches": mine.label_sets.get().batches.first().pk,
         "runs": mine.runs.get().pk,
         "views": SavedView.objects.get(label_set__project=mine).pk,
+        "groups": UnknownGroup.objects.get(run__label_set__project=mine).pk,
     }
 
 
@@ -291,6 +305,8 @@ def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> No
     assert not ApiToken.objects.exclude(user=owner).exclude(user=stranger).exists(), name
     assert not ApiToken.objects.filter(expiry__year=2101).exists(), name
     assert not SavedView.objects.filter(label_set__project__in=others, user=stranger).exists(), name
+    looks = UnknownsRun.objects.filter(label_set__project__in=others)
+    assert not looks.filter(created_by=stranger).exists(), name
     mixed_up = Match.objects.exclude(label__label_set=F("label_set"))
     assert not mixed_up.exists(), name
 
@@ -306,6 +322,7 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
     token = ApiToken.objects.get().token_key
     pages = f"/label-sets/{label_set.pk}"
     comment = Comment.objects.get(image__project=theirs).pk
+    group = UnknownGroup.objects.get(run__label_set=other).pk
     return [
         ("post", f"{api}/reviews/", {"reviews": [{"image": their_image.pk, "verdict": "none"}]}),
         (
@@ -371,6 +388,12 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("get", f"/images/{image.pk}/?label_set={other.pk}", {}),
         ("get", f"{pages}/review/?image={their_image.pk}", {}),
         *_crossed_twins(mine, theirs),
+        ("form", f"{pages}/unknowns/groups/{group}/label/", {"name": "x"}),
+        ("form", f"{pages}/unknowns/groups/{group}/dismiss/", {}),
+        ("form", f"{pages}/unknowns/groups/{group}/show/", {}),
+        ("form", f"/label-sets/{other.pk}/unknowns/groups/{group}/label/", {"name": "x"}),
+        ("post", f"{api}/unknowns/groups/{group}/label/", {"name": "x"}),
+        ("delete", f"{api}/unknowns/groups/{group}/", {}),
         ("upload", "/api/v1/projects/animals/images/", {"upload": theirs.uploads.get().pk}),
     ]
 
