@@ -18,6 +18,7 @@ from gallery.models import ApiToken, Invitation
 from labeling import batches, label_sets
 from labeling.label_sets import LabelSpec
 from labeling.models import NearDuplicate, SavedView
+from labeling.models import SavedView, UnknownsRun
 from labeling.review import Decision, decide
 from labeling.starter import drawing
 
@@ -43,6 +44,14 @@ for name, label in (("vera", label_set.labels.all()[2]), ("sven", label_set.labe
 comments.resolve(comments.add(images[-1], olga, "Is it " + "averylongword" * 9 + "?"), olga)
 for text in ("@olga: look\\n\\nat this", "Averylongword" * 20):
     comments.add(images[-1], olga, text)
+look = UnknownsRun.objects.create(
+    label_set=label_set, model="x@1", state="done", looked=6, unknown=2, created_by=olga,
+    finished_at="2026-01-01T00:00Z",
+    outliers=[dict(image=images[5].pk, label="x" * 200, similarity=0.12, nearest=0.41, far=4.2)])
+for name in ("star", "y" * 200):
+    look.groups.create(name=name, alternatives=["moon", "averylongword" * 9], near="x" * 200,
+                       similarity=0.7, image_ids=[image.pk for image in images[4:]])
+look.groups.create(name="cross", similarity=0.7, label=label_set.labels.all()[2])
 long = "averylongword" * 9
 project.guidelines = "\\n".join([
     "# How to label", "## Hard cases", "| What | is |", "|---|--:|", f"| {long} | {long} |", "", "- one",
@@ -97,6 +106,7 @@ PATHS = [
     "/label-sets/{label_set}/statistics/",
     "/label-sets/{label_set}/statistics/?order=weakest",
     "/label-sets/{label_set}/assignments/",
+    "/label-sets/{label_set}/unknowns/",
     "/label-sets/{label_set}/history/",
     "/label-sets/{label_set}/history/?kind=votes",
     "/batches/{batch}/",

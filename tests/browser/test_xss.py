@@ -50,6 +50,7 @@ from gallery.models import Membership, Project, Upload
 from labeling import label_sets
 from labeling.label_sets import LabelSpec
 from labeling.models import ImageAttempt, NearDuplicate, ScoringRun
+from labeling.models import ImageAttempt, ScoringRun, UnknownsRun
 from labeling.review import Decision, decide
 from labeling.starter import drawing
 
@@ -112,6 +113,15 @@ for number, name in enumerate(names):
     for image, user in zip(project.images.all(), people):
         decide(label_set, user, [Decision(image.pk, "corrected", rng.choice(given).pk)])
     ScoringRun.objects.filter(pk=run.pk).update(error="".join(PAYLOADS))
+    last = project.images.last().pk
+    look = UnknownsRun.objects.create(
+        label_set=label_set, model="x@1", state="done", finished_at="2026-01-01T00:00Z",
+        outliers=[dict(image=last, label=each, similarity=0, nearest=0, far=4) for each in PAYLOADS])
+    for payload in PAYLOADS:
+        look.groups.create(
+            name=payload, alternatives=PAYLOADS, near=payload, similarity=0.5, image_ids=[last])
+    UnknownsRun.objects.create(
+        label_set=label_set, model="x@1", state="failed", error="".join(PAYLOADS)[:300])
     if first:
         for user, payload in zip(people, PAYLOADS):
             said = comments.add(image, user, payload + " @" + owner.username + " @" + user.username)
