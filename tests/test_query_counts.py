@@ -59,14 +59,14 @@ def make(owner: User, name: str, count: int) -> Project:
         DuplicateDecision.objects.create(project=project, user=user)
         other = Project.objects.create(name=f"{name} {image.pk}", slug=f"{name}-{image.pk}")
         DuplicateSearch.objects.create(project=other)
-    for first, second in zip(images[::2], images[1::2], strict=False):
-        pair = {"first": first, "second": second, "cosine": 0.9, "distance": 9}
-        NearDuplicate.objects.create(project=project, decided_by=owner, **pair)
-    set_aside.set_aside(project, [image.pk for image in rows.images(project, count, start=1000)], owner)
         look = UnknownsRun.objects.create(
             label_set=label_set, model=rows.MODEL, state="done", created_by=user
         )
         look.groups.create(name="moon", similarity=0.5, image_ids=[image.pk], label=label_set.labels.first())
+    for first, second in zip(images[::2], images[1::2], strict=False):
+        pair = {"first": first, "second": second, "cosine": 0.9, "distance": 9}
+        NearDuplicate.objects.create(project=project, decided_by=owner, **pair)
+    set_aside.set_aside(project, [image.pk for image in rows.images(project, count, start=1000)], owner)
     upload = Upload.objects.create(project=project, uploaded_by=owner)
     for position, image in enumerate(images):
         UploadEntry.objects.create(upload=upload, position=position, name="x", outcome="added", image=image)
