@@ -70,10 +70,12 @@ class Look:
             return found
         self.go_on(45)
         near = unknowns.neighbours(images.rows, chosen)
-        found.outliers = self._outliers(images, best, chosen, far, near, usual)
         self.go_on(50)
         general = images.rows[sample]
         parts = unknowns.clusters(images.rows[chosen], unknowns.halfway(usual, general))
+        # Where a group is shown, its images are no outliers, though it be too small for ten near neighbours.
+        alone = np.setdiff1d(np.arange(len(chosen)), np.concatenate([[], *parts[:MOST_GROUPS]]))
+        found.outliers = self._outliers(images, best, chosen[alone], far[alone], near[alone], usual)
         groups = [chosen[part] for part in parts[:MOST_GROUPS]]
         found.groups = self._named(engine, images, groups, general) if groups else []
         return found
