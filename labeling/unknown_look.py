@@ -20,6 +20,8 @@ SAMPLE = 1000
 # So many robust deviations from what is usual is far.
 FAR = 3.0
 TEXTS_AT_ONCE = 64
+# Images whose neighbours are looked for in one step: some seconds among 100,000.
+AT_ONCE = 500
 WORD_TEMPLATE = "a photo of a {}."
 PROPOSED = 6
 
@@ -68,8 +70,7 @@ class Look:
         found = Findings(looked=len(open_ones), unknown=len(chosen))
         if not len(chosen) or not usual.size:
             return found
-        self.go_on(45)
-        near = unknowns.neighbours(images.rows, chosen)
+        near = self._near(images.rows, chosen)
         self.go_on(50)
         general = images.rows[sample]
         parts = unknowns.clusters(images.rows[chosen], unknowns.halfway(usual, general))
@@ -79,6 +80,14 @@ class Look:
         groups = [chosen[part] for part in parts[:MOST_GROUPS]]
         found.groups = self._named(engine, images, groups, general) if groups else []
         return found
+
+    def _near(self, rows: Rows, chosen: np.ndarray) -> np.ndarray:
+        """(m, c): the cosines to their neighbours, in steps short enough for the lease."""
+        parts = []
+        for at in range(0, len(chosen), AT_ONCE):
+            self.go_on(45)
+            parts.append(unknowns.neighbours(rows, chosen[at : at + AT_ONCE]))
+        return np.concatenate(parts)
 
     def _images(self, model: str) -> tuple[vectors.Matrix, np.ndarray]:
         """The images that are there, and the indices of those that nobody has settled."""
