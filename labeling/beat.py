@@ -8,19 +8,21 @@ from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from gallery.models import Image, Project
-from labeling import runs
-from labeling.models import Batch, ScoringChunk, ScoringRun, UnknownsRun, WorkerBeat
+from labeling import layouts, runs
+from labeling.models import Batch, MapLayout, ScoringChunk, ScoringRun, UnknownsRun, WorkerBeat
 from labeling.runs import OPEN, ChunkState, RunState
 
 WORKER_SILENT = timedelta(seconds=30)
 
 
 def free_dead_chunks() -> None:
-    """Let go of chunks and looks whose process on this machine is dead, before their lease ends."""
-    for model in (ScoringChunk, UnknownsRun):
-        for held in model.objects.filter(state="running", token__startswith=f"{platform.node()}:"):
+    """Let go of chunks, looks and maps whose process on this machine is dead, before their lease ends."""
+    here = {"state": "running", "token__startswith": f"{platform.node()}:"}
+    maps = MapLayout.objects.defer("image_ids", "points")
+    for rows in (ScoringChunk.objects, UnknownsRun.objects, maps):
+        for held in rows.filter(**here):
             if not _lives(int(held.token.rsplit(":", 2)[1])):
-                model.objects.filter(pk=held.pk, token=held.token).update(leased_until=timezone.now())
+                rows.filter(pk=held.pk, token=held.token).update(leased_until=timezone.now())
 
 
 def _lives(pid: int) -> bool:
@@ -44,7 +46,9 @@ def ring_for_waiting() -> bool:
     unattended = batches.exists() or looks.exists() or (waiting.exists() and not at_work.exists())
     if unattended:
         runs.ring()
-    return unattended
+    if maps := layouts.waits():
+        layouts.ring()
+    return unattended or maps
 
 
 def follow_forgotten() -> None:

@@ -588,6 +588,51 @@ class NearDuplicate(models.Model):
         return f"{self.first_id} and {self.second_id}"
 
 
+class MapLayout(models.Model):
+    """Where each image of a project stands on its map, by one model's embeddings."""
+
+    class State(models.TextChoices):
+        QUEUED = "queued"
+        RUNNING = "running"
+        DONE = "done"
+        FAILED = "failed"
+        CANCELLED = "cancelled"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="layouts")
+    model = models.CharField(max_length=200, help_text="name@revision")
+    method = models.CharField(max_length=20)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    error = models.CharField(max_length=300, blank=True)
+    iteration = models.PositiveIntegerField(default=0, help_text="How often the points were moved.")
+    image_ids = models.BinaryField(null=True, blank=True, help_text="int64, little-endian.")
+    points = models.BinaryField(
+        null=True, blank=True, help_text="A pair of float32, little-endian, for each."
+    )
+    attempts = models.PositiveIntegerField(default=0, help_text="To begin, since it last got on.")
+    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["project"],
+                condition=Q(state__in=["queued", "running"]),
+                name="one_map_at_a_time",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"map {self.pk}"
+
+
 class Keymap(models.Model):
     """The keys that a person has chosen for review, where they differ from the usual ones."""
 

@@ -16,6 +16,7 @@ from labeling.models import (
     ImageAttempt,
     Keymap,
     Lease,
+    MapLayout,
     NearDuplicate,
     Pick,
     Probe,
@@ -116,6 +117,8 @@ class ProbeAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["id", "project", "user", "model", "at"]
     list_select_related = ["project", "user"]
     search_fields = ["=id", "project__name", "user__username"]
+
+
 @admin.register(UnknownsRun)
 class UnknownsRunAdmin(ReadOnly, admin.ModelAdmin):
     list_display = ["id", "label_set", "model", "state", "looked", "unknown", "created_by", "created_at"]
@@ -130,6 +133,18 @@ class UnknownGroupAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["run", "label"]
     list_filter = ["dismissed"]
     search_fields = ["name", "=run__id"]
+
+
+@admin.register(MapLayout)
+class MapLayoutAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "model", "method", "state", "created_by", "created_at"]
+    list_select_related = ["project", "created_by"]
+    list_filter = ["state", ByProject, "created_at"]
+    search_fields = ["project__name", "project__slug", "model", "error"]
+    exclude = ["image_ids", "points"]
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[MapLayout]:
+        return super().get_queryset(request).defer("image_ids", "points")
 
 
 @admin.register(SavedView)

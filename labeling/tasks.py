@@ -1,7 +1,7 @@
 """What the queue calls: thin, and safe to repeat."""
 
 from gallery.models import Project
-from labeling import batches, near, runs, unknown_runs, work
+from labeling import batches, layouts, near, runs, unknown_runs, work, worker
 
 
 def embed_project(project_id: int) -> None:
@@ -20,3 +20,8 @@ def score() -> None:
 def find_near_duplicates(project_id: int) -> None:
     """Compare images that nobody compared yet with all others of the project."""
     near.look(project_id, between=batches.carry_out_waiting)
+
+
+def draw_maps() -> None:
+    """The bell rang: there is a map to draw."""
+    layouts.draw_waiting(worker.is_stopping, between=lambda: batches.carry_out_waiting(worker.is_stopping))

@@ -8,6 +8,7 @@ from labeling import (
     key_views,
     label_set_views,
     look_views,
+    map_views,
     new_project,
     review_views,
     run_views,
@@ -32,6 +33,10 @@ urlpatterns = [
     path(
         "projects/<slug:slug>/duplicates/search/", duplicate_views.duplicates_search, name="duplicates_search"
     ),
+    path("projects/<slug:slug>/map/", map_views.map_page, name="map"),
+    path("projects/<slug:slug>/map/draw/", map_views.map_draw, name="map_draw"),
+    path("projects/<slug:slug>/map/cancel/", map_views.map_cancel, name="map_cancel"),
+    path("projects/<slug:slug>/picks/", map_views.picks_page, name="picks"),
     path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
     path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),
     path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),

@@ -23,9 +23,9 @@ from labeling.models import (
     NearDuplicate,
     SavedView,
     ScoringChunk,
+    UnknownsRun,
     WorkerBeat,
 )
-from labeling.models import ImageAttempt, LabelSet, SavedView, ScoringChunk, UnknownsRun, WorkerBeat
 from labeling.review import Decision, Verdict, decide
 from tests.labeling import rows
 

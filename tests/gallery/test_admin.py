@@ -36,6 +36,7 @@ UNTOUCHED = {
         "Probe",
         "UnknownsRun",
         "UnknownGroup",
+        "MapLayout",
         "Comment",
         "Fingerprint",
         "DuplicateSearch",
