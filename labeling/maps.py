@@ -84,7 +84,7 @@ def points(project: Project, label_set: LabelSet | None, params: QueryDict, user
 
 
 def _places(layout: MapLayout | None) -> tuple[list[int], list[int], list[int]]:
-    """Ids and whole coordinates: the larger side of the map from 0 to EXTENT, the other in its middle."""
+    """Ids and whole coordinates: the map's larger side goes from 0 to EXTENT."""
     if layout is None:
         return [], [], []
     ids, places = layouts.read(layout)

@@ -28,7 +28,7 @@ SLICE = 10_000
 
 
 def principal(rows: Rows, width: int) -> Rows:
-    """(n, width) float32: the rows in their strongest directions, read in slices; else zeros."""
+    """(n, width) float32: the rows in their strongest directions; zeros where there are fewer."""
     mean = rows.mean(axis=0, dtype=np.float64)
     spread = np.zeros((rows.shape[1], rows.shape[1]))
     for start in range(0, len(rows), SLICE):

@@ -20,6 +20,7 @@ ICONS=(
   settings user-plus log-out key-round shield keyboard book-open
   message-square at-sign
   sun moon info triangle-alert
+  lasso hand zoom-in zoom-out maximize
 )
 
 work=$(mktemp -d)

@@ -22,7 +22,7 @@ EACH = 12
 
 @pytest.fixture
 def laid(project: Project) -> Callable[..., Project]:
-    """`laid(vectors)`: the project with an image for each of the (n, d) rows, as the model embeds it."""
+    """`laid(vectors)`: the project with an image for each of the (n, d) rows, embedded."""
 
     def make(vectors: np.ndarray) -> Project:
         images = rows.images(project, len(vectors), start=project.images.count())
