@@ -23,7 +23,7 @@ from django.utils import timezone
 from gallery import comments, invitations, uploads
 from gallery.access import ACTIONS, Role, allowed
 from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
-from labeling import review
+from labeling import picks, review
 from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView, UnknownGroup, UnknownsRun
 from labeling.review import Decision, Verdict
 from tests.conftest import SHAPES, picture
@@ -103,6 +103,7 @@ def part(house: House, path: str, name: str) -> object:
         "label-sets": house.label_set.pk,
         "runs": house.label_set.runs.first().pk,
         "uploads": house.project.uploads.first().pk,
+        "picks": picks.pick(house.project, house.guest, [house.image.pk]).pk,
         "members": house.project.memberships.get(user=house.guest).pk,
         "comments": house.comment.pk,
         "views": view_of(house, house.guest).pk,
@@ -126,6 +127,8 @@ def body(house: House, path: str, method: str) -> dict:
         ("projects/<slug:slug>/members/", "post"): {"username": "sven", "role": "viewer"},
         ("members/<int:pk>/", "post"): {"role": "labeler"},
         ("projects/<slug:slug>/upload/", "post"): files,
+        ("projects/<slug:slug>/picks/", "post"): {"images": f"[{image}]"},
+        ("api/v1/projects/<slug:slug>/picks/", "post"): {"images": [image]},
         ("projects/new/", "post"): typed,
         ("projects/<slug:slug>/label-sets/new/", "post"): typed,
         ("label-sets/<int:pk>/edit/", "post"): typed,

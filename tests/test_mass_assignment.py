@@ -22,6 +22,7 @@ from labeling.models import (
     Annotation,
     Match,
     NearDuplicate,
+    Pick,
     Review,
     SavedView,
     ScoringRun,
@@ -54,6 +55,7 @@ def furnish(project: Project, user: User) -> Project:
     SavedView.objects.create(label_set=label_set, user=user, name=f"{project.slug}-view", is_shared=True)
     look = UnknownsRun.objects.create(label_set=label_set, model=rows.MODEL, state="done", created_by=user)
     look.groups.create(name=f"{project.slug}-moon", similarity=0.5, image_ids=[images[1].pk])
+    Pick.objects.create(project=project, user=user, image_ids=[images[0].pk])
     return project
 
 
@@ -171,6 +173,8 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "api-label-set": {"name": "Other"},
         "api-reviews": {"reviews": [{"image": image.pk, "verdict": "none"}]},
         "api-undo": {"batch": str(label_set.reviews.first().batch_id)},
+        "api-picks": {"images": [image.pk]},
+        "picks": {"images": f"[{image.pk}]"},
         "api-views": {"name": "More", "query": "status:unreviewed"},
         "api-view": {"name": "Other"},
         "views": {"name": "Many", "q": "status:unreviewed"},
@@ -221,6 +225,7 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "runs": mine.runs.get().pk,
         "views": SavedView.objects.get(label_set__project=mine).pk,
         "groups": UnknownGroup.objects.get(run__label_set__project=mine).pk,
+        "picks": Pick.objects.get(project=mine).pk,
     }
 
 
@@ -381,6 +386,11 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("patch", f"/api/v1/views/{other.views.get().pk}/", {"name": "x"}),
         ("delete", f"/api/v1/views/{other.views.get().pk}/", {}),
         ("form", f"/views/{other.views.get().pk}/", {"name": "x"}),
+        ("post", "/api/v1/projects/animals/picks/", {"images": [their_image.pk]}),
+        ("form", "/projects/animals/picks/", {"images": f"[{their_image.pk}]"}),
+        ("get", f"/api/v1/picks/{theirs.picks.get().pk}/", {}),
+        ("get", f"/api/v1/projects/animals/map/?label_set={other.pk}&q=label:theirs-cat", {}),
+        ("get", f"/projects/animals/map/?label_set={other.pk}", {}),
         ("get", f"{api}/matches/?q=label:their-cat", {}),
         ("get", f"{api}/matches/?q=id:{their_image.pk}", {}),
         ("get", f"/projects/animals/?label_set={other.pk}", {}),

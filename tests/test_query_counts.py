@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from django.apps import apps
 from django.contrib.auth.models import User
@@ -14,13 +15,16 @@ from django.utils import timezone
 
 from gallery import invitations, set_aside
 from gallery.models import ApiToken, Invitation, Membership, Project, Upload, UploadEntry
+from labeling import layouts
 from labeling.models import (
     DuplicateDecision,
     DuplicateSearch,
     Fingerprint,
     ImageAttempt,
     LabelSet,
+    MapLayout,
     NearDuplicate,
+    Pick,
     SavedView,
     ScoringChunk,
     UnknownsRun,
@@ -67,6 +71,13 @@ def make(owner: User, name: str, count: int) -> Project:
         pair = {"first": first, "second": second, "cosine": 0.9, "distance": 9}
         NearDuplicate.objects.create(project=project, decided_by=owner, **pair)
     set_aside.set_aside(project, [image.pk for image in rows.images(project, count, start=1000)], owner)
+    layouts.start(project)
+    ids = np.array([image.pk for image in images[1:]], "<i8")
+    places = np.arange(2 * len(ids), dtype="<f4").tobytes()
+    project.layouts.update(state="done", image_ids=ids.tobytes(), points=places)
+    for _ in images:
+        MapLayout.objects.create(project=project, model="rows@1", state="failed")
+        Pick.objects.create(project=project, user=owner, image_ids=[images[0].pk])
     upload = Upload.objects.create(project=project, uploaded_by=owner)
     for position, image in enumerate(images):
         UploadEntry.objects.create(upload=upload, position=position, name="x", outcome="added", image=image)
@@ -115,6 +126,8 @@ PAGES: dict[str, Callable[[Project], str]] = {
     "duplicates in the API": lambda project: reverse("api-duplicates", args=[project.slug]),
     "set aside": lambda project: reverse("set_aside", args=[project.slug]),
     "set aside in the API": lambda project: reverse("api-set-aside", args=[project.slug]),
+    "map": lambda project: reverse("map", args=[project.slug]),
+    "points of the map": lambda project: reverse("api-map", args=[project.slug]) + "?q=status:accepted",
     "settings": lambda project: reverse("project_settings", args=[project.slug]),
     "add images": lambda project: reverse("project_upload", args=[project.slug]),
 }

@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from gallery import comments, invitations, projects, set_aside, uploads
 from gallery.models import ApiToken, Invitation
-from labeling import batches, label_sets
+from labeling import batches, label_sets, layouts
 from labeling.label_sets import LabelSpec
 from labeling.models import NearDuplicate, SavedView
 from labeling.models import SavedView, UnknownsRun
@@ -66,6 +66,7 @@ for one, other in ((twins[0], twins[1]), (twins[1], twins[2])):
     NearDuplicate.objects.get_or_create(
         first=one, second=other, defaults=dict(project=project, cosine=0.9, distance=9))
 set_aside.set_aside(project, [twins[3].pk], olga)
+layouts.start(project, olga)
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -86,6 +87,9 @@ PATHS = [
     "/projects/pages/?q=label:%22red+circle%22+-name:%22long+long%22+probability:%3C0.999",
     "/projects/pages/?q=label:nothing+probability:%3Cmuch+status:none",
     "/projects/empty/",
+    "/projects/pages/map/",
+    "/projects/pages/map/?q=label:nothing",
+    "/projects/empty/map/",
     "/projects/pages/upload/",
     "/projects/pages/members/",
     "/projects/pages/settings/",
