@@ -389,7 +389,7 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("post", "/api/v1/projects/animals/picks/", {"images": [their_image.pk]}),
         ("form", "/projects/animals/picks/", {"images": f"[{their_image.pk}]"}),
         ("get", f"/api/v1/picks/{theirs.picks.get().pk}/", {}),
-        ("get", f"/api/v1/projects/animals/map/?label_set={other.pk}&q=label:theirs-cat", {}),
+        ("get", f"/api/v1/projects/animals/map/?label_set={other.pk}&q=label:their-cat", {}),
         ("get", f"/projects/animals/map/?label_set={other.pk}", {}),
         ("get", f"{api}/matches/?q=label:their-cat", {}),
         ("get", f"{api}/matches/?q=id:{their_image.pk}", {}),

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from gallery import uploads
 from gallery.models import Image, Project
-from labeling import clip, layouts, maps
+from labeling import beat, clip, layouts, maps
 from labeling.models import LabelSet, MapLayout, Pick
 from labeling.review import Decision, decide
 from tests.labeling import rows
@@ -31,7 +31,7 @@ def images(scored: LabelSet) -> list[Image]:
 
 
 @pytest.fixture
-def drawn(project: Project, images: list[Image]) -> MapLayout:
+def layout(project: Project, images: list[Image]) -> MapLayout:
     """Their map as it is drawn: in a row, the last twice as far away."""
     return MapLayout.objects.create(
         project=project,
@@ -52,7 +52,7 @@ def asked(client: Client, query: str = "") -> dict:
 
 
 def test_points_come_with_label_and_status(
-    drawn: MapLayout, images: list[Image], scored: LabelSet, owner: User, login: Login
+    layout: MapLayout, images: list[Image], scored: LabelSet, owner: User, login: Login
 ) -> None:
     decide(scored, owner, [Decision(images[1].pk, "none")], settles=True)
     told = asked(login(owner))
@@ -74,7 +74,7 @@ def test_points_come_with_label_and_status(
 
 
 def test_the_search_line_says_which_are_found(
-    drawn: MapLayout, images: list[Image], owner: User, login: Login
+    layout: MapLayout, images: list[Image], owner: User, login: Login
 ) -> None:
     client = login(owner)
     assert asked(client, f"?q=id:{images[2].pk}")["found"] == [0, 0, 1, 0]
@@ -83,20 +83,20 @@ def test_the_search_line_says_which_are_found(
 
 
 def test_deleted_images_are_gone_and_new_ones_are_counted(
-    drawn: MapLayout, images: list[Image], project: Project, owner: User, login: Login
+    layout: MapLayout, images: list[Image], project: Project, owner: User, login: Login
 ) -> None:
     uploads.delete_image(images[3])
     rows.images(project, 2)  # no embedding yet
-    drawn.image_ids = drawn.image_ids[8:]
-    drawn.points = drawn.points[8:]
-    drawn.save()  # the first one came later
+    layout.image_ids = layout.image_ids[8:]
+    layout.points = layout.points[8:]
+    layout.save()  # the first one came later
     told = asked(login(owner))
     assert told["images"] == [images[1].pk, images[2].pk]
     assert {len(told[name]) for name in ("x", "y", "label", "status")} == {2}
     assert (told["missing"], told["unembedded"]) == (1, 2)
 
 
-def test_a_map_needs_no_labels(project: Project, drawn: MapLayout, owner: User, login: Login) -> None:
+def test_a_map_needs_no_labels(project: Project, layout: MapLayout, owner: User, login: Login) -> None:
     project.label_sets.all().delete()
     told = asked(login(owner), "?q=whatever")
     assert len(told["images"]) == 4 and told["label"] == told["status"] == told["labels"] == []
@@ -110,7 +110,7 @@ def test_nothing_is_drawn_yet(scored: LabelSet, owner: User, login: Login) -> No
     assert "The map is not drawn yet" in login(owner).get(PAGE).text
 
 
-def test_points_cost_as_many_queries_for_many(drawn: MapLayout, owner: User, login: Login) -> None:
+def test_points_cost_as_many_queries_for_many(layout: MapLayout, owner: User, login: Login) -> None:
     client = login(owner)
 
     def count() -> int:
@@ -118,9 +118,9 @@ def test_points_cost_as_many_queries_for_many(drawn: MapLayout, owner: User, log
             asked(client, "?q=status:unreviewed")
         return len(queries)
 
-    rows.images(drawn.project, 3)
+    rows.images(layout.project, 3)
     few = count()
-    rows.match(drawn.project.label_sets.get(), rows.images(drawn.project, 300, start=10))
+    rows.match(layout.project.label_sets.get(), rows.images(layout.project, 300, start=10))
     assert count() == few <= 15
 
 
@@ -129,6 +129,8 @@ def test_a_reviewer_draws_it_by_page_and_api(
 ) -> None:
     client = login(member("reviewer"))
     assert client.post(f"{PAGE}draw/").url == PAGE
+    assert "The worker is offline" in client.get(PAGE).text
+    beat.beat("here:1")
     assert "about to be drawn" in client.get(PAGE).text
     again = client.post(API)
     assert (again.status_code, again.json()["id"]) == (202, layouts.active(project).pk)
@@ -146,7 +148,7 @@ def test_a_reviewer_draws_it_by_page_and_api(
 
 @pytest.mark.parametrize("role", ["viewer", "labeler"])
 def test_others_look_at_it_alone(
-    role: str, drawn: MapLayout, member: Callable[[str], User], login: Login
+    role: str, layout: MapLayout, member: Callable[[str], User], login: Login
 ) -> None:
     client = login(member(role))
     assert len(asked(client)["images"]) == 4
@@ -157,10 +159,10 @@ def test_others_look_at_it_alone(
 
 
 def test_to_a_stranger_there_is_no_map(
-    drawn: MapLayout, images: list[Image], stranger: User, owner: User, login: Login
+    layout: MapLayout, images: list[Image], stranger: User, owner: User, login: Login
 ) -> None:
     client = login(stranger)
-    pick = Pick.objects.create(project=drawn.project, user=owner, image_ids=[images[0].pk])
+    pick = Pick.objects.create(project=layout.project, user=owner, image_ids=[images[0].pk])
     assert {client.get(address).status_code for address in (API, PAGE, f"/api/v1/picks/{pick.pk}/")} == {404}
     assert client.post(f"{PAGE}draw/").status_code == client.post(API).status_code == 404
     assert chosen(client, [images[0].pk]).status_code == 404
@@ -205,7 +207,7 @@ def test_what_is_chosen_is_the_gallerys(
 
 
 @pytest.mark.parametrize("ids", [[], "x", {"a": 1}, [-1], ["1"], [True], [2**63], [10**9], None])
-def test_a_choice_of_nothing_is_refused(ids: object, drawn: MapLayout, owner: User, login: Login) -> None:
+def test_a_choice_of_nothing_is_refused(ids: object, layout: MapLayout, owner: User, login: Login) -> None:
     assert chosen(login(owner), ids).status_code == 400
     assert not Pick.objects.exists()
 
