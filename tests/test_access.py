@@ -128,6 +128,8 @@ def body(house: House, path: str, method: str) -> dict:
         ("members/<int:pk>/", "post"): {"role": "labeler"},
         ("projects/<slug:slug>/upload/", "post"): files,
         ("projects/<slug:slug>/picks/", "post"): {"images": f"[{image}]"},
+        ("projects/<slug:slug>/search/picture/", "post"): {"picture": shown},
+        ("api/v1/projects/<slug:slug>/search/", "post"): {"picture": shown},
         ("api/v1/projects/<slug:slug>/picks/", "post"): {"images": [image]},
         ("projects/new/", "post"): typed,
         ("projects/<slug:slug>/label-sets/new/", "post"): typed,
