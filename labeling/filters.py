@@ -18,7 +18,7 @@ from rest_framework.request import Request
 from gallery.access import User
 from gallery.models import Image
 from gallery.serializers import BIGGEST_ID
-from labeling import ordering, query, terms
+from labeling import ordering, paging, query, terms
 from labeling.models import STATUSES, UNREVIEWED, Annotation, Label, LabelSet
 from labeling.ordering import Key
 from labeling.query import Query
@@ -131,9 +131,12 @@ class Counts:
     """
 
     def __init__(self, label_set: LabelSet, images: QuerySet[Image] | None = None) -> None:
-        counted = label_set.images() if images is None else images
-        grouped = counted.order_by().values_list("label_id", "status").annotate(n=Count("pk"))
-        self.rows: list[tuple[int | None, str, int]] = list(grouped)
+        self.rows: list[tuple[int | None, str, int]]
+        if images is None:
+            self.rows = paging.counted(label_set)
+        else:
+            grouped = images.order_by().values_list("label_id", "status").annotate(n=Count("pk"))
+            self.rows = list(grouped)
 
     def by_status(self, label: int | None = None) -> Counter[str]:
         """Of the images with this label, or of all."""
@@ -211,7 +214,9 @@ class Selection:
         self.params = {name: value for name, value in (("q", q), ("ordering", ordering)) if value}
         found = label_set.images().none() if self.mistakes else self.search.filter(label_set.images())
         self.images = in_order(found, self.ordering)
-        self.counts = Counts(label_set, self.search.filter_uncounted(label_set.images()))
+        narrowed = any(term.key not in query.COUNTED for term in self.search.terms)
+        counted = self.search.filter_uncounted(label_set.images()) if narrowed else None
+        self.counts = Counts(label_set, counted)
 
     @property
     def find(self) -> Find | None:
@@ -285,6 +290,12 @@ class Selection:
     def number(self) -> int:
         """How many images are found."""
         return self.found.total()
+
+    def rows(self, start: int, stop: int) -> list[Image]:
+        """The images found from place `start` to before `stop`."""
+        if self.ranked is not None:
+            return self.page_of(self.ranked[start:stop])
+        return paging.rows(self.label_set, self.images, keys(self.ordering), start, stop, self.number())
 
     def query(self, **changes: Any) -> str:
         """The parameters of an address that shows the same, but for `changes`; None leaves one out."""

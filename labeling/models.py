@@ -222,8 +222,9 @@ class Match(models.Model):
         verbose_name_plural = "matches"
         constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_match")]
         indexes = [
-            models.Index(fields=["label_set", "probability"]),
-            models.Index(fields=["label_set", "margin"]),
+            # A page in this order, without a look at the rows.
+            models.Index(fields=["label_set", "probability", "image"]),
+            models.Index(fields=["label_set", "margin", "image"]),
             models.Index(fields=["label_set", "label", "margin"]),
         ]
 
@@ -374,7 +375,8 @@ class Annotation(models.Model):
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_annotation")]
-        indexes = [models.Index(fields=["label_set", "status"])]
+        # Counted by status and label, without a look at the rows.
+        indexes = [models.Index(fields=["label_set", "status", "label"])]
 
     def __str__(self) -> str:
         return self.label.name if self.label else "none of these"

@@ -53,9 +53,8 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
 
 def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> dict[str, Any]:
     """What the toolbar, the grid and the pages below it show."""
-    ranked = selection.ranked
-    page = _page(request, selection.images if ranked is None else ranked, selection.number())
-    images = page.object_list if ranked is None else selection.page_of(page.object_list)
+    page = _page(request, selection.images, selection.number())
+    start = (page.number - 1) * PAGE_SIZE
     return {
         "label_set": label_set,
         "selection": selection,
@@ -65,7 +64,7 @@ def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> 
         "views": menu(label_set, request.user, selection.query()),
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
-        "images": with_labels(images, label_set),
+        "images": with_labels(selection.rows(start, start + PAGE_SIZE), label_set),
         "next": _address(request),
     }
 
