@@ -213,7 +213,7 @@ class Matches(ListAPIView):
         self.label_set = access.fetch(
             LabelSet.objects.select_related("project"), self.request.user, "view", pk=self.kwargs["pk"]
         )
-        return self.label_set.images().filter(match__isnull=False)
+        return self.label_set.images().filter(suggested_id__isnull=False)
 
 
 class LabelSetImages(ListAPIView):

@@ -295,7 +295,10 @@ class Selection:
         """The images found from place `start` to before `stop`."""
         if self.ranked is not None:
             return self.page_of(self.ranked[start:stop])
-        return paging.rows(self.label_set, self.images, keys(self.ordering), start, stop, self.number())
+        order, stop = keys(self.ordering), min(stop, self.number())
+        indexed = not self.is_filtered and order[0].name != "id" and start < stop
+        found = paging.by_figure(self.label_set, order, start, stop) if indexed else []
+        return found or paging.rows(self.label_set, self.images, order, start, stop, self.number())
 
     def query(self, **changes: Any) -> str:
         """The parameters of an address that shows the same, but for `changes`; None leaves one out."""

@@ -1,4 +1,4 @@
-"""A page of the gallery, and how many images of which kind there are, in as few steps as the indexes allow."""
+"""A page of the gallery, and how many images of each kind there are, in as few steps as indexes allow."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -46,7 +46,22 @@ def rows(
     label_set: LabelSet, images: QuerySet[Image], keys: Sequence[Key], start: int, stop: int, number: int
 ) -> list[Image]:
     """Of `number` images of `label_set.images()`, in the order of `keys`: from `start` to before `stop`."""
-    ids = _ids(images, keys, start, min(stop, number), number)
+    return _of(label_set, _ids(images, keys, start, min(stop, number), number))
+
+
+def by_figure(label_set: LabelSet, keys: Sequence[Key], start: int, stop: int) -> list[Image]:
+    """The same of all images of a label set, in an order of their matches' figures that an index has.
+
+    None of a page that shows images without a match, which come last.
+    """
+    figure = keys[0]
+    sign = "-" if figure.descending else ""
+    places = label_set.matches.order_by(f"{sign}{figure.name}", "image_id").values_list("image_id", flat=True)
+    ids = list(places[start:stop])
+    return _of(label_set, ids) if len(ids) == stop - start else []
+
+
+def _of(label_set: LabelSet, ids: list[int]) -> list[Image]:
     found = label_set.images().in_bulk(ids)
     return [found[pk] for pk in ids if pk in found]
 
