@@ -115,6 +115,7 @@ def part(house: House, path: str, name: str) -> object:
 def body(house: House, path: str, method: str) -> dict:
     """What a right request to the route says."""
     image, files = house.image.pk, {"files": SimpleUploadedFile("pink.png", picture("pink"))}
+    shown = SimpleUploadedFile("shown.png", picture("red"))
     specs = [{"name": "a"}, {"name": "b"}]
     names = "\n".join(f"{colour} {shape}" for colour, shape in SHAPES)
     typed = {"name": "More", "labels": names, "templates": "a photo of a {label}."}
