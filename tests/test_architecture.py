@@ -120,7 +120,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["ballots", "agreement"],
         ["votes", "leases"],
         ["filters"],
-        ["query", "ordering", "keys"],
+        ["query", "ordering", "keys", "paging"],
         ["search_keys", "search"],
         ["picks", "terms"],
         ["work", "near", "unknown_runs"],

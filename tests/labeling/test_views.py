@@ -136,7 +136,7 @@ def test_a_page_of_sixty_asks_no_more_than_a_page_of_one(project: Project, clien
 
 
 @pytest.mark.parametrize("labels", [2, 60])
-@pytest.mark.parametrize(("name", "limit"), [("image", 24), ("review", 38), ("run", 11), ("progress", 12)])
+@pytest.mark.parametrize(("name", "limit"), [("image", 25), ("review", 40), ("run", 11), ("progress", 12)])
 def test_the_other_pages_ask_a_bounded_number_of_times(
     project: Project,
     client: Client,
