@@ -325,7 +325,7 @@ def ask(
         sent = more if "remove" in more else body(house, path, method) | more
         if method == "get":
             answer = client.get(url)
-        elif path.startswith("api/") and not {"files", "picture"} & sent.keys() or path.startswith("image_text"):
+        elif path.startswith(("api/", "image_text")) and not {"files", "picture"} & sent.keys():
             answer = getattr(client, method)(url, sent, content_type="application/json")
         else:
             answer = getattr(client, method)(url, sent)
