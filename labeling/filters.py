@@ -248,6 +248,16 @@ class Selection:
         return query.pieces(self.line, self.mistakes) if self.mistakes else []
 
     @property
+    def new_label(self) -> str:
+        """The words that are looked for, where they could be a label: one thing, and none that is there."""
+        sought = self.search.sought
+        if len(sought) != 1 or sought[0].key != terms.WORDS:
+            return ""
+        words = sought[0].value
+        names = {label.name.casefold() for label in self.label_set.labels.all()}
+        return "" if words.casefold() in names else words
+
+    @property
     def without_cutoff(self) -> str:
         """The parameters of the same search with the cut-off that is suggested."""
         return self.query(q=self.line_without_cutoff)

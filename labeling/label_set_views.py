@@ -10,7 +10,7 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST
 
 from gallery.access import allowed, fetch
-from gallery.answers import asked_back
+from gallery.answers import asked_back, next_address, refused
 from gallery.models import Project
 from labeling import batches, clip, label_sets
 from labeling.forms import LabelSetForm
@@ -56,6 +56,25 @@ def label_set_edit(request: HttpRequest, pk: int) -> HttpResponse:
         except clip.ModelUnusable as error:
             form.add_error(None, str(error))
     return _form_page(request, label_set.project, form, label_set.role, label_set)
+
+
+@login_required
+@require_POST
+def label_add(request: HttpRequest, pk: int) -> HttpResponse:
+    """Make a label of what was searched: its words are what CLIP is asked."""
+    rows = LabelSet.objects.select_related("project")
+    label_set = fetch(rows, request.user, "edit labels", pk=pk)
+    words = request.POST.get("words", "").strip()
+    try:
+        label = label_sets.add(
+            label_set, request.user, request.POST.get("name", ""), [words] if words else []
+        )
+    except ValidationError as error:
+        return refused(request, error.messages)
+    except clip.ModelUnusable as error:
+        return refused(request, [str(error)], 503)
+    messages.success(request, f"“{label}” is a label now. The images are compared with it.")
+    return redirect(next_address(request, label_set.get_absolute_url()))
 
 
 def _saves(request: HttpRequest) -> bool:

@@ -72,7 +72,7 @@ def change(
 
 
 @transaction.atomic
-def add(label_set: LabelSet, user: User | None, name: str) -> Label:
+def add(label_set: LabelSet, user: User | None, name: str, prompts: Sequence[str] = ()) -> Label:
     """Give the label set one label more, and score again. Raises as `change`, also for one that is there."""
     LabelSet.objects.select_for_update().get(pk=label_set.pk)
     labels, name = list(label_set.labels.all()), name.strip()
@@ -81,7 +81,7 @@ def add(label_set: LabelSet, user: User | None, name: str) -> Label:
     if there := next((label for label in labels if label.name.casefold() == name.casefold()), None):
         raise ValidationError({"labels": f"“{there.name}” is a label already. Choose another name."})
     specs = [LabelSpec(label.name, label.prompts, label.pk) for label in labels]
-    change(label_set, user, labels=[*specs, LabelSpec(name)])
+    change(label_set, user, labels=[*specs, LabelSpec(name, list(prompts))])
     return label_set.labels.get(name=name)
 
 

@@ -38,6 +38,7 @@ urlpatterns = [
     path("projects/<slug:slug>/map/cancel/", map_views.map_cancel, name="map_cancel"),
     path("projects/<slug:slug>/picks/", map_views.picks_page, name="picks"),
     path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
+    path("label-sets/<int:pk>/labels/add/", label_set_views.label_add, name="label_add"),
     path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),
     path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),
     path("label-sets/<int:pk>/run/", run_views.run_start, name="run_start"),

@@ -129,6 +129,7 @@ def body(house: House, path: str, method: str) -> dict:
         ("members/<int:pk>/", "post"): {"role": "labeler"},
         ("projects/<slug:slug>/upload/", "post"): files,
         ("projects/<slug:slug>/picks/", "post"): {"images": f"[{image}]"},
+        ("label-sets/<int:pk>/labels/add/", "post"): {"name": "moon", "words": "a moon"},
         ("projects/<slug:slug>/search/picture/", "post"): {"picture": shown},
         ("api/v1/projects/<slug:slug>/search/", "post"): {"picture": shown},
         ("api/v1/projects/<slug:slug>/picks/", "post"): {"images": [image]},
