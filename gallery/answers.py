@@ -1,10 +1,13 @@
-"""What a page answers to a change: where it goes on, or why it was refused."""
+"""What a page answers to a change: where it goes on, or why it was refused; and what its address is."""
 
 from collections.abc import Iterable
 
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render, resolve_url
 from django.utils.http import url_has_allowed_host_and_scheme
+
+# The parameter of a request that a line brings about while it is being typed.
+TYPING = "typing"
 
 
 def next_address(request: HttpRequest, default: str) -> str:
@@ -42,3 +45,10 @@ def asked_back(request: HttpRequest, question: str, detail: str, agree: str) -> 
         "before": before,
     }
     return render(request, "confirm.html", context)
+
+
+def address(request: HttpRequest) -> str:
+    """Of what is shown; that it was asked for while somebody typed is no part of it."""
+    params = request.GET.copy()
+    params.pop(TYPING, None)
+    return f"{request.path}?{params.urlencode()}" if params else request.path

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
@@ -236,11 +236,15 @@ class Selection:
         found = [images[image_id] for image_id in ids if image_id in images]
         if self.find and len(found) < len(ids):
             self.find.forget()
-        if self.find:
-            likeness = self.find.similarity(ids)
-            for image in found:
-                image.likeness = likeness.get(image.pk)
+        self.liken(found)
         return found
+
+    def liken(self, images: Iterable[Image]) -> None:
+        """Say of each image how similar it is to what is looked for, as its `likeness`."""
+        if self.find:
+            likeness = self.find.similarity(image.pk for image in images)
+            for image in images:
+                image.likeness = likeness.get(image.pk)
 
     @property
     def pieces(self) -> list[query.Piece]:

@@ -23,6 +23,7 @@ class Answer:
     images: Sequence[Image] = ()
     mistakes: ValidationError | None = None
     searched: int = 0
+    number: int = 0  # of images found, shown or not
     projects: Sequence[Project] = field(default_factory=list)
 
     @property
@@ -49,7 +50,8 @@ def find(user: User, line: str, slug: str = "", count: int = MOST) -> Answer:
         if image := images.get(image_id):
             image.likeness = similarity
             shown.append(image)
-    return Answer(line, slug, shown, searched=sum(find.searched for find in finds), projects=projects)
+    searched, number = sum(find.searched for find in finds), sum(len(find.ids) for find in finds)
+    return Answer(line, slug, shown, searched=searched, number=number, projects=projects)
 
 
 def _read(line: str) -> tuple[list[Term], float | None]:

@@ -277,6 +277,7 @@ def _answer(
         response["HX-Replace-Url"] = _following_address(whose, place.image.pk if place else None)
         return response
     selection = Selection(label_set, _shown(request), request.user)
+    selection.liken(images)
     more = {"images": images, "selection": selection, "next": go_on}
     return render(request, "labeling/_decided.html", context | more)
 

@@ -43,6 +43,7 @@ class FoundSerializer(serializers.Serializer):
 class SearchSerializer(serializers.Serializer):
     query = serializers.CharField(source="line", help_text="The line that finds the same again.")
     searched = serializers.IntegerField(help_text="How many images were looked at.")
+    found = serializers.IntegerField(source="number", help_text="How many are at the cut-off or above.")
     results = FoundSerializer(source="images", many=True, help_text="At the cut-off or above, best first.")
 
 

@@ -8,7 +8,7 @@ from django.utils.http import urlencode
 from django.views.decorators.http import require_POST, require_safe
 
 from gallery.access import fetch
-from gallery.answers import refused
+from gallery.answers import TYPING, address, refused
 from gallery.decoding import BadPicture
 from gallery.models import Project
 from labeling import clip, found, probes
@@ -31,9 +31,9 @@ def search_picture(request: HttpRequest, slug: str) -> HttpResponse:
         return refused(request, [str(error)], 503)
     label_set, _ = chosen_label_set(project, request.POST.get("label_set"))
     asked = {"label_set": label_set.pk} if label_set else {}
-    address = project.get_absolute_url() if label_set else reverse("search")
+    page = project.get_absolute_url() if label_set else reverse("search")
     more = asked if label_set else {"project": project.slug}
-    return redirect(f"{address}?{urlencode(more | {'q': f'picture:{probe.pk}'})}")
+    return redirect(f"{page}?{urlencode(more | {'q': f'picture:{probe.pk}'})}")
 
 
 @login_required
@@ -41,4 +41,9 @@ def search_picture(request: HttpRequest, slug: str) -> HttpResponse:
 def search_all(request: HttpRequest) -> HttpResponse:
     """The pictures of one or of all of a user's projects that fit some words."""
     answer = found.find(request.user, request.GET.get("q", ""), request.GET.get("project", ""))
-    return render(request, "labeling/search.html", {"answer": answer})
+    if answer.mistakes and TYPING in request.GET:
+        return HttpResponse(status=204)  # it is not finished yet: what was found before stays
+    response = render(request, "labeling/search.html", {"answer": answer})
+    if TYPING in request.GET:
+        response["HX-Replace-Url"] = address(request)
+    return response

@@ -12,6 +12,7 @@ from django.views.decorators.http import require_safe
 
 from gallery import comments
 from gallery.access import allowed, fetch
+from gallery.answers import TYPING, address
 from gallery.models import Image, Project
 from labeling import ballots, board, duplicates, exports, figures, query, votes
 from labeling.board import chosen_label_set, with_labels
@@ -22,8 +23,6 @@ from labeling.review import next_redo, next_undo
 from labeling.saved_view_pages import menu
 
 PAGE_SIZE = 60
-# The parameter of a request that a line brings about while it is being typed.
-TYPING = "typing"
 
 
 @login_required
@@ -65,15 +64,8 @@ def results(request: HttpRequest, label_set: LabelSet, selection: Selection) -> 
         "page": page,
         "page_numbers": page.paginator.get_elided_page_range(page.number, on_each_side=1, on_ends=1),
         "images": with_labels(selection.rows(start, start + PAGE_SIZE), label_set),
-        "next": _address(request),
+        "next": address(request),
     }
-
-
-def _address(request: HttpRequest) -> str:
-    """Of what is shown; that it was asked for while somebody typed is no part of it."""
-    params = request.GET.copy()
-    params.pop(TYPING, None)
-    return f"{request.path}?{params.urlencode()}" if params else request.path
 
 
 def _page(request: HttpRequest, images: Any, number: int) -> Page:

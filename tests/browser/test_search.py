@@ -134,3 +134,19 @@ def test_all_projects_are_searched_without_script_too(open_page: Callable[..., P
     expect(page.locator(".grid .tile").first).to_be_visible()
     page.locator(".grid .tile .tile-label").first.click()
     expect(page.locator("#find")).to_contain_text("images at")
+
+
+def test_all_of_ones_projects_are_searched_while_typing(open_page: Callable[..., Page], address: str) -> None:
+    page = open_page(bypass_csp=True)
+    page.goto("/search/")
+    page.locator("#q").click()
+    page.keyboard.type("green heart", delay=40)
+    expect(page.locator("#found .tile").nth(EACH - 1)).to_be_visible(timeout=20_000)
+    expect(page.locator("#q")).to_be_focused()
+    page.wait_for_url("**/search/?q=green*heart")
+    # Half a line changes nothing; a whole one is the page's address.
+    page.keyboard.type(" -")
+    page.keyboard.type(" red", delay=40)
+    page.wait_for_url("**/search/?q=green*heart*-*red")
+    expect(page.locator("#found .tile").first).to_be_visible()
+    assert list(problems(page)) == []

@@ -149,6 +149,9 @@ def test_all_of_ones_projects_are_searched_and_no_other(
     assert {result["project"] for result in found["results"]} == {project.slug, "mine"}
     page = client.get(reverse("search"), {"q": "blue star"})
     assert {image.project.slug for image in page.context["answer"].images} == {project.slug, "mine"}
+    assert found["found"] == len(found["results"]) == 2 * EACH
+    fewer = client.get(reverse("api-search"), {"q": "blue star", "limit": 3}).json()
+    assert fewer["found"] == 2 * EACH and len(fewer["results"]) == 3
     one = client.get(reverse("search"), {"q": "blue star", "project": "theirs"})
     assert not one.context["answer"].images
     assert "<mark>label:cat</mark>" in client.get(reverse("search"), {"q": "red label:cat"}).content.decode()
@@ -172,6 +175,27 @@ def test_a_line_that_is_being_typed_changes_nothing_until_it_can_be_read(
     assert client.get(where, {"q": "red +", "typing": "1"}, **htmx).status_code == 204
     page = client.get(where, {"q": "red", "typing": "1"}, **htmx)
     assert page["HX-Replace-Url"] == f"{where}?q=red" and 'id="find"' in page.content.decode()
+    everywhere = reverse("search")
+    assert client.get(everywhere, {"q": "red +", "typing": "1"}, **htmx).status_code == 204
+    page = client.get(everywhere, {"q": "red", "typing": "1"}, **htmx)
+    assert page["HX-Replace-Url"] == f"{everywhere}?q=red" and 'id="found"' in page.content.decode()
+
+
+def test_a_card_says_how_similar_it_is_and_still_does_after_a_decision(
+    client: Client, shapes: LabelSet
+) -> None:
+    where = reverse("gallery", args=[shapes.project.slug])
+    page = client.get(where, {"q": "blue star"})
+    image = page.context["images"][0]
+    assert page.content.decode().count('class="tile-likeness"') == EACH
+    assert 'class="tile-likeness"' not in client.get(where).content.decode()
+    card = client.post(
+        reverse("decide", args=[shapes.pk]),
+        {"image": image.pk, "verdict": "none", "page": "gallery"},
+        HTTP_HX_REQUEST="true",
+        HTTP_HX_CURRENT_URL=f"http://testserver{where}?q=blue+star",
+    )
+    assert card.status_code == 200 and f"{image.likeness:.3f}" in card.content.decode()
 
 
 def test_a_label_is_made_of_the_words(client: Client, shapes: LabelSet) -> None:
