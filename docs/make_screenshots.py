@@ -63,6 +63,15 @@ def look(url: str, password: str) -> None:
         page.locator(".stage img").wait_for()
         page.wait_for_load_state("networkidle")
         page.screenshot(path=ROOT / "docs" / "review.png")
+        page.goto("/projects/drawn-shapes/?q=red - circle")
+        page.locator(".find-bars").wait_for()
+        page.wait_for_load_state("networkidle")
+        page.screenshot(path=ROOT / "docs" / "search.png")
+        page.goto("/projects/drawn-shapes/map/")
+        page.get_by_role("button", name="Draw the map").click()
+        page.get_by_text("120 images on the map.").wait_for()
+        page.wait_for_load_state("networkidle")
+        page.locator("#map").screenshot(path=ROOT / "docs" / "map.png")
 
 
 if __name__ == "__main__":
