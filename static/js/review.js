@@ -130,6 +130,13 @@
 
   // Keys
 
+  const showSimilar = (tile) => {
+    const address = new URL(location.pathname, location.origin);
+    const set = new URLSearchParams(location.search).get("label_set");
+    if (set) address.searchParams.set("label_set", set);
+    address.searchParams.set("q", tile.id.replace("image-", "similar:"));
+    location.assign(address);
+  };
   const inGrid = (event, tile) => {
     const key = keyOf(event);
     if (key in steps) {
@@ -140,6 +147,7 @@
     if (!tile) return false;
     const onPicture = event.target === link(tile);
     if (is(event, "open") || (onPicture && key === "Space")) { link(tile).click(); return true; }
+    if (is(event, "similar")) { showSimilar(tile); return true; }
     if (!$("#grid").dataset.decide || event.repeat) return false;
     // On a button of the card, Enter presses that one.
     if (is(event, "accept") && (onPicture || key !== "Enter")) accept(tile);

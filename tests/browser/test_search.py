@@ -136,6 +136,23 @@ def test_all_projects_are_searched_without_script_too(open_page: Callable[..., P
     expect(page.locator("#find")).to_contain_text("images at")
 
 
+def test_one_key_finds_what_is_like_an_image_of_the_grid(
+    open_page: Callable[..., Page], address: str
+) -> None:
+    page = open_page()
+    page.goto(f"{address}?q=green+heart")
+    page.locator(".tile-picture").first.focus()
+    page.keyboard.press("f")
+    page.wait_for_url("**q=similar*")
+    expect(page.locator("#grid .tile")).to_have_count(EACH)
+    assert shown(page) == {"green heart"}
+    # From the image's own page as well.
+    page.locator(".tile-picture").first.click()
+    page.get_by_role("link", name="Similar").click()
+    page.get_by_role("link", name="All that are like it, in the gallery").click()
+    expect(page.locator("#grid .tile")).to_have_count(EACH)
+
+
 def test_all_of_ones_projects_are_searched_while_typing(open_page: Callable[..., Page], address: str) -> None:
     page = open_page(bypass_csp=True)
     page.goto("/search/")
