@@ -1,36 +1,34 @@
 """What a worker sees to at every beat, beside its work: say that it lives, and come to what was lost."""
 
-import platform
 from datetime import timedelta
 
-import psutil
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from gallery.models import Image, Project
-from labeling import layouts, runs
-from labeling.models import Batch, MapLayout, ScoringChunk, ScoringRun, UnknownsRun, WorkerBeat
+from labeling import holder, layouts, runs
+from labeling.models import (
+    Batch,
+    DuplicateSearch,
+    MapLayout,
+    ScoringChunk,
+    ScoringRun,
+    UnknownsRun,
+    WorkerBeat,
+)
 from labeling.runs import OPEN, ChunkState, RunState
 
 WORKER_SILENT = timedelta(seconds=30)
 
 
-def free_dead_chunks() -> None:
+def free_what_the_dead_hold() -> None:
     """Let go of chunks, looks and maps whose process on this machine is dead, before their lease ends."""
-    here = {"state": "running", "token__startswith": f"{platform.node()}:"}
+    here = {"state": "running", "token__startswith": holder.here()}
     maps = MapLayout.objects.defer("image_ids", "points")
-    for rows in (ScoringChunk.objects, UnknownsRun.objects, maps):
+    for rows in (ScoringChunk.objects, UnknownsRun.objects, DuplicateSearch.objects, maps):
         for held in rows.filter(**here):
-            if not _lives(int(held.token.rsplit(":", 2)[1])):
+            if holder.is_dead(held.token):
                 rows.filter(pk=held.pk, token=held.token).update(leased_until=timezone.now())
-
-
-def _lives(pid: int) -> bool:
-    # In a container whose first process reaps nobody, the dead keep their numbers.
-    try:
-        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
-    except psutil.NoSuchProcess:
-        return False
 
 
 def ring_for_waiting() -> bool:

@@ -4,10 +4,7 @@ The queue only rings. A killed worker loses the last few steps: the next one goe
 """
 
 import logging
-import os
-import platform
 import time
-import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,7 +19,7 @@ from django_q.tasks import async_task
 
 from gallery.access import User
 from gallery.models import Project
-from labeling import clip, projection, vectors
+from labeling import clip, holder, projection, vectors
 from labeling.models import MapLayout, ScoringRun
 from labeling.runs import ACTIVE as ACTIVE_RUNS
 from labeling.scoring import Rows
@@ -152,7 +149,7 @@ def _claim() -> MapLayout | None:
     while layout := MapLayout.objects.filter(_free()).order_by("pk").first():
         held = _held.get(layout.pk)
         is_ours = held is not None and held.token == layout.token
-        token = layout.token if is_ours else f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
+        token = layout.token if is_ours else holder.token()
         # A claim that none of our own steps followed counts as a death, until the next step.
         changes = {"token": token, "leased_until": timezone.now() + LEASE, "state": State.RUNNING}
         changes["attempts"] = layout.attempts if is_ours else layout.attempts + 1

@@ -3,9 +3,6 @@
 The queue only rings; what there is to do follows from fingerprints, embeddings and pairs.
 """
 
-import os
-import platform
-import uuid
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -15,7 +12,7 @@ from django.utils import timezone
 from django_q.tasks import async_task
 
 from gallery.models import Image, Project
-from labeling import clip
+from labeling import clip, holder
 from labeling.models import DuplicateSearch, Embedding, Fingerprint
 
 State = DuplicateSearch.State
@@ -98,7 +95,7 @@ def claim(project_id: int) -> DuplicateSearch | None:
     if search.attempts >= STRIKES:
         fail(search, search.error or f"The worker died {search.attempts} times. Is the memory too small?")
         return None
-    token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
+    token = holder.token()
     held = waiting().filter(pk=search.pk, token=search.token)
     if not held.update(
         token=token,

@@ -4,9 +4,6 @@ The queue only rings; what there is to do stands in these rows, so a lost, repea
 nothing.
 """
 
-import os
-import platform
-import uuid
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -19,7 +16,7 @@ from django_q.tasks import async_task
 
 from gallery.access import User
 from gallery.models import Image, Project, set_aside_ids
-from labeling import clip, embeddings, looking
+from labeling import clip, embeddings, holder, looking
 from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
@@ -235,7 +232,7 @@ def claim() -> ScoringChunk | None:
     )
     while chunk := waiting.select_related("run").first():
         seen = {"pk": chunk.pk, "state": chunk.state, "token": chunk.token, "attempts": chunk.attempts}
-        chunk.token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
+        chunk.token = holder.token()
         chunk.state, chunk.attempts = ChunkState.RUNNING, chunk.attempts + 1
         if ScoringChunk.objects.filter(**seen).update(
             state=chunk.state, token=chunk.token, attempts=chunk.attempts, leased_until=now + LEASE

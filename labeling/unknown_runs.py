@@ -4,9 +4,6 @@ The queue only rings: a run that is killed is claimed again once its lease is ov
 """
 
 import logging
-import os
-import platform
-import uuid
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -16,7 +13,7 @@ from django.db.models import Q, QuerySet
 from django.utils import timezone
 
 from gallery.access import User
-from labeling import clip, runs, worker
+from labeling import clip, holder, runs, worker
 from labeling.models import Embedding, LabelSet, UnknownGroup, UnknownsRun
 from labeling.unknown_look import Findings, Look
 
@@ -92,7 +89,7 @@ def claim() -> UnknownsRun | None:
                 UnknownsRun.objects.filter(**seen), RunState.FAILED, f"The worker died {STRIKES} times at it."
             )
             continue
-        run.token = f"{platform.node()}:{os.getpid()}:{uuid.uuid4().hex}"
+        run.token = holder.token()
         run.state, run.attempts = RunState.RUNNING, run.attempts + 1
         held = {"state": run.state, "token": run.token, "attempts": run.attempts}
         if UnknownsRun.objects.filter(**seen).update(leased_until=now + LEASE, **held):

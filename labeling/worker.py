@@ -175,7 +175,7 @@ def _beat(follow: bool) -> bool:
     try:
         close_old_connections()
         beat.beat(f"{platform.node()}:{os.getpid()}")
-        beat.free_dead_chunks()
+        beat.free_what_the_dead_hold()
         rang = beat.ring_for_waiting()
         looking.ring_for_waiting()
         uploads.resume_expansions()

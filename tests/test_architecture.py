@@ -136,7 +136,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["embeddings"],
         ["hub"],
         ["clip"],
-        ["sampling", "fingerprints", "projection", "unknowns"],
+        ["sampling", "fingerprints", "projection", "unknowns", "holder"],
         ["cutoff", "ranking", "vector_files"],
         ["scoring"],
         ["models"],

@@ -126,7 +126,7 @@ def test_a_killed_worker_goes_on_where_the_points_are(
     assert layouts.active(project), "it is held, until its lease ends or its process is seen to be dead"
     nobody = f"{layout.token.split(':')[0]}:{2**22 + 5}:x"
     MapLayout.objects.update(token=nobody)
-    beat.free_dead_chunks()
+    beat.free_what_the_dead_hold()
     assert layouts.waits()
     begun = []
     real = projection.begin

@@ -16,7 +16,7 @@ from django_q.models import OrmQ
 from benchmarks.duplicates import ALTERED
 from gallery import uploads
 from gallery.models import Image, Project
-from labeling import clip, duplicates, looking, near, tasks, work
+from labeling import beat, clip, duplicates, looking, near, tasks, work
 from labeling.models import DuplicateSearch, Fingerprint, LabelSet, NearDuplicate
 from labeling.starter import drawing
 
@@ -141,6 +141,16 @@ def test_killed_at_any_step_it_goes_on_where_it_was(
         Fingerprint.objects.all().delete()
     near.look(project.pk)
     assert found(project) == [{"heart.png", "small heart.png"}] and search_of(project).state == State.DONE
+
+
+def test_what_a_dead_process_held_is_free_at_once(pictures: dict, project: Project) -> None:
+    held = looking.claim(project.pk)
+    beat.free_what_the_dead_hold()
+    assert looking.claim(project.pk) is None, "this process lives, so the search is held"
+    host, _, nonce = held.token.split(":")
+    DuplicateSearch.objects.update(token=f"{host}:4194305:{nonce}")
+    beat.free_what_the_dead_hold()
+    assert looking.claim(project.pk)
 
 
 def _die(*args: object) -> None:

@@ -197,11 +197,11 @@ def test_a_chunk_delivered_again_when_it_is_done_changes_nothing(label_set: Labe
 def test_a_chunk_of_a_dead_process_is_free_at_once(label_set: LabelSet) -> None:
     queued_run(label_set)
     chunk = runs.claim()
-    beat.free_dead_chunks()
+    beat.free_what_the_dead_hold()
     assert runs.claim() is None, "this process lives, so its chunk is held"
     host, _, nonce = chunk.token.split(":")
     ScoringChunk.objects.filter(pk=chunk.pk).update(token=f"{host}:4194305:{nonce}")
-    beat.free_dead_chunks()
+    beat.free_what_the_dead_hold()
     assert runs.claim().pk == chunk.pk
 
 

@@ -219,7 +219,7 @@ def test_killed_it_is_done_again_from_the_start(
     assert held == run and unknown_runs.claim() is None, "while its lease lasts nobody else takes it"
     # The process that held it is dead: no process has this number.
     UnknownsRun.objects.update(token=held.token.replace(f":{held.token.split(':')[-2]}:", ":4194999:"))
-    beat.free_dead_chunks()
+    beat.free_what_the_dead_hold()
     assert beat.ring_for_waiting()
     unknown_runs.find_waiting()
     run.refresh_from_db()
