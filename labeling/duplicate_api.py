@@ -23,7 +23,7 @@ from labeling.models import DuplicateDecision, DuplicateSearch
 A_PAGE = 50
 
 
-class MemberSerializer(serializers.Serializer):
+class TwinSerializer(serializers.Serializer):
     image = ImageSerializer()
     sharpness = serializers.FloatField(
         help_text="Variance of the Laplacian; of nearly the same pictures alone."
@@ -33,7 +33,7 @@ class MemberSerializer(serializers.Serializer):
 class GroupSerializer(serializers.Serializer):
     best = serializers.IntegerField(source="best.pk", help_text="The id of the image that is best kept.")
     reason = serializers.CharField(help_text="Why, in words.")
-    members = MemberSerializer(many=True, help_text="The best one first.")
+    members = TwinSerializer(many=True, help_text="The best one first.")
 
 
 class GroupPageSerializer(serializers.Serializer):
@@ -71,7 +71,7 @@ class UndoDecisionSerializer(serializers.Serializer):
     decision = IdField()
 
 
-class SearchSerializer(serializers.Serializer):
+class DuplicateSearchSerializer(serializers.Serializer):
     state = serializers.ChoiceField(["none", *DuplicateSearch.State.values])
     error = serializers.CharField()
     total = serializers.IntegerField(help_text="Images of the project.")
@@ -140,21 +140,21 @@ class DuplicatesUndo(GenericAPIView):
 
 
 class DuplicatesSearch(GenericAPIView):
-    serializer_class = SearchSerializer
+    serializer_class = DuplicateSearchSerializer
 
     def get(self, request: Request, slug: str) -> Response:
         """How far the search for near-duplicates is."""
         project = access.fetch(Project.objects.all(), request.user, "view", slug=slug)
         return Response(self._told(project))
 
-    @extend_schema(request=None, responses={202: SearchSerializer})
+    @extend_schema(request=None, responses={202: DuplicateSearchSerializer})
     def post(self, request: Request, slug: str) -> Response:
         """Look for near-duplicates. Images that were compared before are not compared again."""
         project = access.fetch(Project.objects.all(), request.user, "run", slug=slug)
         looking.start(project)
         return Response(self._told(project), status=202)
 
-    @extend_schema(responses={200: SearchSerializer})
+    @extend_schema(responses={200: DuplicateSearchSerializer})
     def delete(self, request: Request, slug: str) -> Response:
         """Stop the search; what it has found stays."""
         project = access.fetch(Project.objects.all(), request.user, "run", slug=slug)
@@ -172,4 +172,4 @@ class DuplicatesSearch(GenericAPIView):
             "compared": progress.compared,
             "worker_online": beat.worker_is_online(),
         }
-        return SearchSerializer(answer).data
+        return DuplicateSearchSerializer(answer).data

@@ -40,7 +40,7 @@ class FoundSerializer(serializers.Serializer):
     similarity = serializers.FloatField(source="likeness")
 
 
-class SearchSerializer(serializers.Serializer):
+class FindSerializer(serializers.Serializer):
     query = serializers.CharField(source="line", help_text="The line that finds the same again.")
     searched = serializers.IntegerField(help_text="How many images were looked at.")
     found = serializers.IntegerField(source="number", help_text="How many are at the cut-off or above.")
@@ -60,7 +60,7 @@ def answer(request: Request, slug: str = "") -> Response:
     like = f"similar:{asked['similar']}" if "similar" in asked else ""
     words = asked.get("q", "").strip()
     line = f"{like} + {words}" if like and words else like or words
-    return Response(SearchSerializer(find(request.user, line, slug, asked["limit"])).data)
+    return Response(FindSerializer(find(request.user, line, slug, asked["limit"])).data)
 
 
 def find(user: access.User, line: str, slug: str, limit: int) -> found.Answer:
@@ -71,7 +71,7 @@ def find(user: access.User, line: str, slug: str, limit: int) -> found.Answer:
 
 
 class Search(GenericAPIView):
-    serializer_class = SearchSerializer
+    serializer_class = FindSerializer
 
     @extend_schema(parameters=[SearchQuerySerializer])
     def get(self, request: Request) -> Response:
@@ -80,7 +80,7 @@ class Search(GenericAPIView):
 
 
 class ProjectSearch(GenericAPIView):
-    serializer_class = SearchSerializer
+    serializer_class = FindSerializer
     parser_classes: ClassVar = [MultiPartParser, FormParser]
 
     @extend_schema(parameters=[SearchQuerySerializer])
@@ -92,7 +92,7 @@ class ProjectSearch(GenericAPIView):
     @extend_schema(
         request={"multipart/form-data": PictureSerializer},
         responses={
-            200: SearchSerializer,
+            200: FindSerializer,
             415: OpenApiResponse(description="It is no picture that is read here."),
         },
     )
@@ -101,7 +101,7 @@ class ProjectSearch(GenericAPIView):
         project = access.fetch(Project.objects, request.user, "view", slug=slug)
         picture = checked(PictureSerializer(data=request.data))["picture"]
         probe = shown(project, request.user, picture)
-        return Response(SearchSerializer(find(request.user, f"picture:{probe.pk}", slug, found.MOST)).data)
+        return Response(FindSerializer(find(request.user, f"picture:{probe.pk}", slug, found.MOST)).data)
 
 
 def shown(project: Project, user: access.User, picture: Any) -> Any:
