@@ -249,6 +249,8 @@ PLAIN = {
     "project_new",
     "tokens",
     "api-docs",
+    # Empty until something is looked for, as it is below.
+    "search",
     "account_logout",
     "account_login",
     "account_signup",
@@ -285,6 +287,8 @@ def test_every_page_shows_hostile_texts_as_texts(
             if route.path.startswith("projects/<slug:slug>/"):
                 watched.visit(route.address(ids | {"projects": slug}))
     watched.visit(f"/images/{ids['decided']}/")
+    for line in (EVERYTHING, "a picture cutoff:-1"):
+        assert "xss" in watched.visit(f"/search/?{urlencode({'q': line})}")
     assert not empty
     assert watched.shown == set(PAYLOADS)
 
