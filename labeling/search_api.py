@@ -18,7 +18,6 @@ from gallery.decoding import BadPicture
 from gallery.models import Project
 from gallery.serializers import IdField
 from labeling import clip, found, probes
-from labeling.terms import LONGEST
 
 MOST = 500
 
@@ -26,7 +25,6 @@ MOST = 500
 class SearchQuerySerializer(serializers.Serializer):
     q = serializers.CharField(
         required=False,
-        max_length=LONGEST,
         help_text="What to look for: `red car + snow - person`, `similar:12`, `cutoff:0.25`.",
     )
     similar = IdField(required=False, help_text="Images like this one; the same as `similar:ID`.")

@@ -40,8 +40,8 @@ MAKE_ROWS = """
 import json, uuid
 from gallery import comments, invitations, members
 from gallery.models import ApiToken, Upload
-from labeling import review, saved_views, work
-from labeling.models import LabelSet, ScoringRun
+from labeling import duplicates, picks, review, saved_views, work
+from labeling.models import LabelSet, NearDuplicate, ScoringRun, UnknownGroup, UnknownsRun
 
 viewer, stranger, mia = (User.objects.get(username=name) for name in ("vera", "sven", "mia"))
 user.set_password({password!r})
@@ -51,11 +51,17 @@ for number in range(12):
     label_sets.create(project, user, f"More {{number}}", [LabelSpec("red"), LabelSpec("blue")])
 work.until_none_is_left()
 first = LabelSet.objects.order_by("pk").first()
-images = list(project.images.values_list("pk", flat=True))
+images = sorted(project.images.values_list("pk", flat=True))
 shown = list(project.images.all())
 said = [comments.add(shown[number], user, f"Comment {{number}}").pk for number in range(40)]
 views = [saved_views.save(first, user, "owner", f"View {{number}}").pk for number in range(40)]
 batches = [review.decide(first, user, [review.Decision(pk, review.Verdict("none"))]) for pk in images[:10]]
+pairs = [images[start:start + 2] for start in range(10, 40, 2)]
+for first_id, second_id in pairs:
+    NearDuplicate.objects.create(project=project, first_id=first_id, second_id=second_id, distance=1)
+decisions = [duplicates.decide(project, user, pair, pair[:1]) for pair in pairs[:5]]
+look = UnknownsRun.objects.create(label_set=first, state="done")
+groups = [UnknownGroup.objects.create(run=look, similarity=0.5, image_ids=images[:5]).pk for _ in images]
 spare = []
 for number in range(40):
     other = projects.create(user, f"Spare {{number}}")
@@ -69,12 +75,16 @@ print("ROWS" + json.dumps({{
     "tokens": {{name: [ApiToken.objects.create(each)[1] for _ in "12"] for name, each in people.items()}},
     "slug": project.slug, "spare": spare, "batches": [str(batch) for batch in batches],
     "images": images, "uploads": list(Upload.objects.values_list("pk", flat=True)),
-    "label-sets": list(LabelSet.objects.values_list("pk", flat=True)),
+    "label-sets": list(LabelSet.objects.exclude(pk=first.pk).values_list("pk", flat=True)),
     "runs": list(ScoringRun.objects.values_list("pk", flat=True)),
-    "comments": said, "views": views,
+    "comments": said, "views": views, "pairs": pairs[5:], "decisions": [each.pk for each in decisions],
+    "aside": [pair[1] for pair in pairs[:5]], "groups": groups,
+    "picks": [picks.pick(project, user, images[:3]).pk for _ in "12"],
     "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
+# Below a project: what is asked of the one that has pictures.
+OF_ONE_PROJECT = ("images", "label-sets", "duplicates", "set-aside", "map", "picks", "search")
 # What takes rows away comes last, and the outermost row last of all.
 ORDER = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -102,8 +112,10 @@ def real(path: str, rows: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     inner = path.partition("{slug}/")[2].split("/")[0]
     found = {}
     if "{slug}" in path:
-        found["slug"] = rows["slug"] if inner in ("images", "label-sets") else spare["slug"]
-    if "{id}" in path:
+        found["slug"] = rows["slug"] if inner in OF_ONE_PROJECT else spare["slug"]
+    if "{group}" in path:
+        found |= {"id": rows["first"], "group": rng.choice(rows["groups"])}
+    elif "{id}" in path:
         kind = path.split("/{id}")[0].split("/")[-1]
         found["id"] = spare[kind] if kind in spare else rng.choice(rows[kind])
     if path.endswith("/reviews/undo/"):
@@ -115,6 +127,7 @@ def sensible(name: str, rows: dict[str, Any], rng: random.Random) -> dict[str, A
     """A body that such an operation gets from a program that means well. None where any will do."""
     role = rng.choice(["viewer", "labeler"])
     picture = base64.b64encode(next(pictures(rng.randrange(1000), 1, 64))[1]).decode()
+    pair = rng.choice(rows["pairs"])
     bodies = {
         "POST /api/v1/token/": {"username": "olga", "password": PASSWORD},
         "POST /api/v1/projects/": {"name": "One more"},
@@ -134,6 +147,14 @@ def sensible(name: str, rows: dict[str, Any], rng: random.Random) -> dict[str, A
         "POST /api/v1/label-sets/{id}/reviews/undo/": {"batch": rng.choice(rows["batches"])},
         "POST /api/v1/label-sets/{id}/batches/": {"images": [rng.choice(rows["images"])], "verdict": "none"},
         "POST /api/v1/label-sets/{id}/assignments/": {"members": [{"username": "olga"}]},
+        "POST /api/v1/projects/{slug}/duplicates/": {"images": pair, "keep": pair[:1]},
+        "POST /api/v1/projects/{slug}/duplicates/undo/": {"decision": rng.choice(rows["decisions"])},
+        "POST /api/v1/projects/{slug}/set-aside/": {"images": [rng.choice(rows["aside"])]},
+        "POST /api/v1/projects/{slug}/picks/": {"images": rows["images"][:3]},
+        "POST /api/v1/label-sets/{id}/unknowns/groups/{group}/label/": {
+            "name": f"Found {rng.random()}",
+            "set": False,
+        },
         "PATCH /api/v1/comments/{id}/": {"resolved": True},
         "PATCH /api/v1/views/{id}/": {"name": f"View {rng.random()}"},
         "POST /image_text_similarity_best_match": {
@@ -162,6 +183,17 @@ def files(rng: random.Random) -> list[tuple[str, tuple[str, bytes]]]:
         ("half.zip", zipped[: len(zipped) // 2]),
     ]
     return [("files", each) for each in rng.sample(offered, rng.randint(1, 3))]
+
+
+def shown(rng: random.Random) -> list[tuple[str, tuple[str, bytes]]]:
+    """A picture to search by."""
+    return [("picture", next(pictures(rng.randrange(100_000), 1, 64)))]
+
+
+SENDS_FILES = {
+    "POST /api/v1/projects/{slug}/images/": files,
+    "POST /api/v1/projects/{slug}/search/": shown,
+}
 
 
 def ask_all(operation: Any, identity: str, asking: Asking, mode: GenerationMode, examples: int) -> None:
@@ -197,8 +229,8 @@ def ask_all(operation: Any, identity: str, asking: Asking, mode: GenerationMode,
             if method == "GET":
                 scores = path.endswith("/scores/")
                 case.query = {"label_set": rng.choice(rows["label-sets"])} if scores else {}
-            if name == "POST /api/v1/projects/{slug}/images/":
-                case.body, more["files"] = schemathesis.core.NOT_SET, files(rng)
+            if name in SENDS_FILES:
+                case.body, more["files"] = schemathesis.core.NOT_SET, SENDS_FILES[name](rng)
             elif (body := sensible(name, rows, rng)) is not None:
                 case.body = body
         answer = case.call(headers=headers, timeout=PATIENCE, **more)
