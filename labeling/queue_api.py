@@ -17,7 +17,7 @@ from labeling.models import LabelSet
 
 class QueueQuerySerializer(Serializer):
     q = serializers.CharField(
-        required=False, allow_blank=True, default="", max_length=1000, help_text="A search line."
+        required=False, allow_blank=True, default="", help_text="A search line of up to 1,000 characters."
     )
     since = serializers.FloatField(
         required=False,

@@ -25,7 +25,7 @@ MOST = 500
 class SearchQuerySerializer(serializers.Serializer):
     q = serializers.CharField(
         required=False,
-        help_text="What to look for: `red car + snow - person`, `similar:12`, `cutoff:0.25`.",
+        help_text="Up to 1,000 characters: `red car + snow - person`, `similar:12`, `cutoff:0.25`.",
     )
     similar = IdField(required=False, help_text="Images like this one; the same as `similar:ID`.")
     limit = serializers.IntegerField(required=False, default=found.MOST, min_value=1, max_value=MOST)

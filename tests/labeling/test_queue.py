@@ -597,7 +597,9 @@ def test_the_api_gives_ones_next_images_and_takes_them_back(
     assert held(owner) == [] and held(colleague) != []
 
 
-@pytest.mark.parametrize("asked", [{"limit": 0}, {"limit": 21}, {"limit": "x"}, {"order": "best"}])
+@pytest.mark.parametrize(
+    "asked", [{"limit": 0}, {"limit": 21}, {"limit": "x"}, {"order": "best"}, {"q": 501 * "a "}]
+)
 def test_the_api_refuses_what_there_is_not(
     animals: LabelSet, owner: User, login: Callable, asked: dict
 ) -> None:

@@ -93,7 +93,8 @@ def test_the_api_finds_like_an_image_and_like_both(
 
 
 @pytest.mark.parametrize(
-    "asked", [{"q": "red +"}, {"q": "label:cat"}, {"similar": 10**12}, {"limit": 0, "q": "red"}]
+    "asked",
+    [{"q": "red +"}, {"q": 1001 * "a"}, {"q": "label:cat"}, {"similar": 10**12}, {"limit": 0, "q": "red"}],
 )
 def test_what_cannot_be_searched_is_refused(
     client: Client, project: Project, shown: dict[int, tuple[str, str]], asked: dict
