@@ -35,6 +35,7 @@ def map_page(request: HttpRequest, slug: str) -> HttpResponse:
         asked = {"label_set": label_set.pk if label_set else "", "q": line}
         asked = urlencode({name: value for name, value in asked.items() if value}, errors="replace")
         more = {"label_set": label_set, "label_sets": label_sets, "tab": "map", "line": line}
+        more["has_images"] = project.images.exists()
         points = f"{reverse('api-map', args=[slug])}?{asked}"
         response = render(request, "labeling/map.html", context | more | {"points": points})
     patch_vary_headers(response, ["HX-Request"])

@@ -89,6 +89,7 @@
       const before = new Set([...scene.selected].map((index) => scene.points.ids[index]));
       columns = told;
       scene.points = clipsite.map.points(columns);
+      $("#map").classList.toggle("is-empty", !scene.points.count);
       legend();
       select(columns.images.flatMap((id, index) => (before.has(id) ? [index] : [])));
       says();

@@ -172,6 +172,8 @@ def test_an_empty_project_is_refused(project: Project, owner: User, login: Login
     assert "no images to draw" in login(owner).post(API).text
     refused = login(owner).post(f"{PAGE}draw/")
     assert refused.status_code == 400 and "no images to draw" in refused.text
+    page = login(owner).get(f"/projects/{project.slug}/map/").content.decode()
+    assert "No images yet" in page and "Draw the map" not in page and "<canvas" not in page
 
 
 def test_the_page_polls_for_its_state_and_says_when_points_changed(
