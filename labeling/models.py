@@ -225,7 +225,8 @@ class Match(models.Model):
             # A page in this order, without a look at the rows.
             models.Index(fields=["label_set", "probability", "image"]),
             models.Index(fields=["label_set", "margin", "image"]),
-            models.Index(fields=["label_set", "label", "margin"]),
+            # Counted by label, and a label's least certain ones.
+            models.Index(fields=["label_set", "label", "margin", "image"]),
         ]
 
     def __str__(self) -> str:
@@ -376,7 +377,7 @@ class Annotation(models.Model):
     class Meta:
         constraints = [models.UniqueConstraint(fields=["image", "label_set"], name="one_annotation")]
         # Counted by status and label, without a look at the rows.
-        indexes = [models.Index(fields=["label_set", "status", "label"])]
+        indexes = [models.Index(fields=["label_set", "status", "label", "image"])]
 
     def __str__(self) -> str:
         return self.label.name if self.label else "none of these"

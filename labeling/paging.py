@@ -1,17 +1,13 @@
 """A page of the gallery, and how many images of each kind there are, in as few steps as indexes allow."""
 
-from collections import Counter
 from collections.abc import Sequence
 
-from django.db.models import Count, IntegerField, OuterRef, QuerySet, Subquery, Value
+from django.db.models import Count, Exists, IntegerField, OuterRef, QuerySet, Value
 
 from gallery.models import Image
 from labeling import ordering
-from labeling.models import UNREVIEWED, UNSCORED, Annotation, LabelSet, Match
+from labeling.models import UNREVIEWED, UNSCORED, Annotation, LabelSet
 from labeling.ordering import Key
-
-# What is counted apart: matches, those of settled images among them, and images.
-MATCHED, BOTH, IMAGES = "matched", "both", "images"
 
 
 def counted(label_set: LabelSet) -> list[tuple[int | None, str, int]]:
@@ -21,25 +17,18 @@ def counted(label_set: LabelSet) -> list[tuple[int | None, str, int]]:
     matches and annotations takes three times as long.
     """
     settled = Annotation.objects.filter(label_set=label_set).order_by()
-    match = Match.objects.filter(label_set=label_set, image=OuterRef("image")).values("label")[:1]
+    waiting = label_set.matches.filter(~Exists(settled.filter(image=OuterRef("image")))).order_by()
+    images = label_set.project.images.order_by()
     parts = [
         settled.values_list("label_id", "status"),
-        label_set.matches.order_by().values_list("label_id", Value(MATCHED)),
-        settled.values_list(Subquery(match), Value(BOTH)),
-        Image.objects.filter(project=label_set.project_id)
-        .order_by()
-        .values_list(Value(None, output_field=IntegerField()), Value(IMAGES)),
+        waiting.values_list("label_id", Value(UNREVIEWED)),
+        images.values_list(Value(None, output_field=IntegerField()), Value(UNSCORED)),
     ]
     first, *others = (part.annotate(n=Count("pk")) for part in parts)
-    rows = list(first.union(*others, all=True))
-    of = {
-        kind: Counter({label: n for label, status, n in rows if status == kind})
-        for kind in (MATCHED, BOTH, IMAGES)
-    }
-    found = [row for row in rows if row[1] not in of]
-    waiting = [(label, UNREVIEWED, n - of[BOTH][label]) for label, n in of[MATCHED].items()]
-    either = sum(n for _, _, n in found) + sum(n for _, _, n in waiting)
-    return [row for row in [*found, *waiting, (None, UNSCORED, of[IMAGES].total() - either)] if row[2]]
+    found = {(label, status): n for label, status, n in first.union(*others, all=True)}
+    # All images were counted, so far.
+    found[None, UNSCORED] = 2 * found.get((None, UNSCORED), 0) - sum(found.values())
+    return [(label, status, n) for (label, status), n in found.items() if n]
 
 
 def rows(

@@ -25,9 +25,13 @@ class Migration(migrations.Migration):
             model_name='match',
             name='labeling_ma_label_s_4de4c3_idx',
         ),
+        migrations.RemoveIndex(
+            model_name='match',
+            name='labeling_ma_label_s_83b9b8_idx',
+        ),
         migrations.AddIndex(
             model_name='annotation',
-            index=models.Index(fields=['label_set', 'status', 'label'], name='labeling_an_label_s_c3ea3f_idx'),
+            index=models.Index(fields=['label_set', 'status', 'label', 'image'], name='labeling_an_label_s_c15a39_idx'),
         ),
         migrations.AddIndex(
             model_name='match',
@@ -36,5 +40,9 @@ class Migration(migrations.Migration):
         migrations.AddIndex(
             model_name='match',
             index=models.Index(fields=['label_set', 'margin', 'image'], name='labeling_ma_label_s_1b3540_idx'),
+        ),
+        migrations.AddIndex(
+            model_name='match',
+            index=models.Index(fields=['label_set', 'label', 'margin', 'image'], name='labeling_ma_label_s_78e5e7_idx'),
         ),
     ]
