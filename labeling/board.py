@@ -86,7 +86,9 @@ def _images(count: int) -> str:
     return f"{count:,} image{'' if count == 1 else 's'}"
 
 
-def work(label_set: LabelSet) -> Work:
+def work(label_set: LabelSet, images: int | None = None) -> Work:
+    """`images`: how many the project has, where that was counted before."""
+    images = label_set.project.images.count() if images is None else images
     run = label_set.runs.defer("label_vectors").first()
     upload = label_set.project.uploads.filter(state=Upload.State.OPEN).first()
     if run:
@@ -94,8 +96,8 @@ def work(label_set: LabelSet) -> Work:
     outdated, error = _fitness(run)
     return Work(
         run=run,
-        progress=runs.progress(run) if run else Progress(0, 0, 0),
-        images=label_set.project.images.count(),
+        progress=runs.progress(run, images) if run else Progress(0, 0, 0),
+        images=images,
         upload=upload,
         unpacked=upload.entries.count() if upload else 0,
         outdated=outdated,

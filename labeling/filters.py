@@ -10,7 +10,7 @@ from urllib.parse import urlencode
 import django_filters
 from django import forms
 from django.core.exceptions import ValidationError
-from django.db.models import Count, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 from django.http import QueryDict
 from django_filters.rest_framework import DjangoFilterBackend
 from rest_framework.request import Request
@@ -19,7 +19,7 @@ from gallery.access import User
 from gallery.models import Image
 from gallery.serializers import BIGGEST_ID
 from labeling import ordering, paging, query, terms
-from labeling.models import STATUSES, UNREVIEWED, Annotation, Label, LabelSet
+from labeling.models import STATUSES, UNREVIEWED, UNSCORED, Annotation, Label, LabelSet
 from labeling.ordering import Key
 from labeling.query import Query
 from labeling.search import Find
@@ -33,6 +33,8 @@ ORDERINGS = [
     ("-margin", "Largest margin"),
     ("margin", "Smallest margin"),
 ]
+# Where less than one in so many images is found, these are sorted; else the order is gone along.
+FEW = 10
 # Of what is found in the pictures, where it is the usual one; no field of the database has it.
 NEAREST = "-likeness"
 FIND_ORDERINGS = [(NEAREST, "Most like it"), *ORDERINGS]
@@ -127,16 +129,21 @@ class Place(NamedTuple):
 class Counts:
     """How many images of a label set have which label (settled, or else suggested) and which status.
 
-    `images`: those that are counted, of `label_set.images()`; all of them, where it is left out.
+    `images`: those that are counted, of `label_set.images()`; all of them, where it is left out. `others`:
+    those that are not.
     """
 
-    def __init__(self, label_set: LabelSet, images: QuerySet[Image] | None = None) -> None:
+    def __init__(
+        self,
+        label_set: LabelSet,
+        images: QuerySet[Image] | None = None,
+        others: QuerySet[Image] | None = None,
+    ) -> None:
         self.rows: list[tuple[int | None, str, int]]
-        if images is None:
-            self.rows = paging.counted(label_set)
+        if images is None or (others is not None and paging.are_few(label_set, others)):
+            self.rows = paging.counted(label_set, others)
         else:
-            grouped = images.order_by().values_list("label_id", "status").annotate(n=Count("pk"))
-            self.rows = list(grouped)
+            self.rows = list(paging.grouped(images))
 
     def by_status(self, label: int | None = None) -> Counter[str]:
         """Of the images with this label, or of all."""
@@ -215,8 +222,10 @@ class Selection:
         found = label_set.images().none() if self.mistakes else self.search.filter(label_set.images())
         self.images = in_order(found, self.ordering)
         narrowed = any(term.key not in query.COUNTED for term in self.search.terms)
-        counted = self.search.filter_uncounted(label_set.images()) if narrowed else None
-        self.counts = Counts(label_set, counted)
+        images = label_set.images()
+        self.counts = (
+            Counts(label_set, *self.search.split_uncounted(images)) if narrowed else Counts(label_set)
+        )
 
     @property
     def find(self) -> Find | None:
@@ -309,10 +318,32 @@ class Selection:
         """The images found from place `start` to before `stop`."""
         if self.ranked is not None:
             return self.page_of(self.ranked[start:stop])
-        order, stop = keys(self.ordering), min(stop, self.number())
-        indexed = not self.is_filtered and order[0].name != "id" and start < stop
-        found = paging.by_figure(self.label_set, order, start, stop) if indexed else []
-        return found or paging.rows(self.label_set, self.images, order, start, stop, self.number())
+        order, number = keys(self.ordering), self.number()
+        stop = min(stop, number)
+        if order[0].name == "id" or number * FEW < self.total:
+            return paging.rows(self.label_set, self.images, order, start, stop, number)
+        # Along the figure's index, and after those that have a match the others by their ids.
+        matches = self.search.filter_matches(self.label_set)
+        if stop <= self.left and start + stop <= number:
+            # Near the front, and as many as that have a match: no need to count those that have none.
+            return paging.by_figure(self.label_set, matches, order, start, stop, start + stop)
+        matched = number - self.unmatched
+        others = self.images.filter(match=None)
+        return [
+            *paging.by_figure(self.label_set, matches, order, start, stop, matched),
+            *paging.rows(
+                self.label_set, others, order[1:], max(start - matched, 0), stop - matched, self.unmatched
+            ),
+        ]
+
+    @cached_property
+    def unmatched(self) -> int:
+        """How many of the images found have no match: those that nothing was said of, and some settled."""
+        if not self.settled or self.search.needs_match:
+            return self.found[UNSCORED]
+        match = self.label_set.matches.filter(image=OuterRef("image"))
+        lacking = self.label_set.annotations.filter(~Exists(match)).order_by().values("image")
+        return self.found[UNSCORED] + self.images.order_by().filter(pk__in=lacking).count()
 
     def query(self, **changes: Any) -> str:
         """The parameters of an address that shows the same, but for `changes`; None leaves one out."""

@@ -1,17 +1,31 @@
 """A page of the gallery, and how many images of each kind there are, in as few steps as indexes allow."""
 
+from collections import Counter
 from collections.abc import Sequence
 
 from django.db.models import Count, Exists, IntegerField, OuterRef, QuerySet, Value
 
-from gallery.models import Image
+from gallery.models import SAMPLE, Image
 from labeling import ordering
-from labeling.models import UNREVIEWED, UNSCORED, Annotation, LabelSet
+from labeling.models import UNREVIEWED, UNSCORED, Annotation, LabelSet, Match
 from labeling.ordering import Key
 
+# What is counted of images: those of any status.
+ALL = "all"
 
-def counted(label_set: LabelSet) -> list[tuple[int | None, str, int]]:
-    """Label (settled, or else suggested), status and number of all images of a label set.
+
+def grouped(images: QuerySet[Image]) -> QuerySet:
+    """Label (settled, or else suggested), status and number of some of `label_set.images()`."""
+    return images.order_by().values_list("label_id", "status").annotate(n=Count("*"))
+
+
+def are_few(label_set: LabelSet, images: QuerySet[Image]) -> bool:
+    """Whether these are few of `label_set.images()`, as far as a sample tells."""
+    return 8 * images.order_by().filter(pk__in=label_set.project.sample()).count() < SAMPLE
+
+
+def counted(label_set: LabelSet, but: QuerySet[Image] | None = None) -> list[tuple[int | None, str, int]]:
+    """What `grouped` tells of all images of a label set, `but` for some of them.
 
     From indexes and in one statement, so that nothing changes in between: a join of all images with their
     matches and annotations takes three times as long.
@@ -22,32 +36,38 @@ def counted(label_set: LabelSet) -> list[tuple[int | None, str, int]]:
     parts = [
         settled.values_list("label_id", "status"),
         waiting.values_list("label_id", Value(UNREVIEWED)),
-        images.values_list(Value(None, output_field=IntegerField()), Value(UNSCORED)),
+        images.values_list(Value(None, output_field=IntegerField()), Value(ALL)),
     ]
     first, *others = (part.annotate(n=Count("pk")) for part in parts)
-    found = {(label, status): n for label, status, n in first.union(*others, all=True)}
-    # All images were counted, so far.
-    found[None, UNSCORED] = 2 * found.get((None, UNSCORED), 0) - sum(found.values())
-    return [(label, status, n) for (label, status), n in found.items() if n]
+    if but is not None:
+        others.append(but.order_by().values_list("label_id", "status").annotate(n=-Count("pk")))
+    counts: Counter[tuple[int | None, str]] = Counter()
+    unscored = 0
+    for label, status, n in first.union(*others, all=True):
+        if status == ALL:
+            unscored += n
+        else:
+            counts[label, status] += n
+            unscored -= max(n, 0)
+    counts[None, UNSCORED] += unscored
+    return [(label, status, n) for (label, status), n in counts.items() if n]
 
 
 def rows(
     label_set: LabelSet, images: QuerySet[Image], keys: Sequence[Key], start: int, stop: int, number: int
 ) -> list[Image]:
     """Of `number` images of `label_set.images()`, in the order of `keys`: from `start` to before `stop`."""
-    return _of(label_set, _ids(images, keys, start, min(stop, number), number))
+    places = ordering.ordered(images, keys).values_list("pk", flat=True)
+    return _of(label_set, _ids(places, start, min(stop, number), number))
 
 
-def by_figure(label_set: LabelSet, keys: Sequence[Key], start: int, stop: int) -> list[Image]:
-    """The same of all images of a label set, in an order of their matches' figures that an index has.
-
-    None of a page that shows images without a match, which come last.
-    """
+def by_figure(
+    label_set: LabelSet, matches: QuerySet[Match], keys: Sequence[Key], start: int, stop: int, number: int
+) -> list[Image]:
+    """The same of the images of `number` matches, in an order of a figure that an index has."""
     figure = keys[0]
-    sign = "-" if figure.descending else ""
-    places = label_set.matches.order_by(f"{sign}{figure.name}", "image_id").values_list("image_id", flat=True)
-    ids = list(places[start:stop])
-    return _of(label_set, ids) if len(ids) == stop - start else []
+    places = matches.order_by(f"{'-' if figure.descending else ''}{figure.name}", "image_id")
+    return _of(label_set, _ids(places.values_list("image_id", flat=True), start, min(stop, number), number))
 
 
 def _of(label_set: LabelSet, ids: list[int]) -> list[Image]:
@@ -55,11 +75,10 @@ def _of(label_set: LabelSet, ids: list[int]) -> list[Image]:
     return [found[pk] for pk in ids if pk in found]
 
 
-def _ids(images: QuerySet[Image], keys: Sequence[Key], start: int, stop: int, number: int) -> list[int]:
+def _ids(places: QuerySet, start: int, stop: int, number: int) -> list[int]:
     """From the end that is nearer. Only the rows of one page are read whole."""
     if stop <= start:
         return []
-    places = ordering.ordered(images, keys).values_list("pk", flat=True)
     if start + stop > number:
         return list(places.reverse()[number - stop : number - start])[::-1]
     return list(places[start:stop])

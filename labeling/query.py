@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from django.core.exceptions import ValidationError
-from django.db.models import F, Q, QuerySet
+from django.db.models import Case, Exists, F, OuterRef, Q, QuerySet, Value, When
 
 from gallery.access import User
 from gallery.models import Image
 from labeling import search, terms
-from labeling.models import STATUSES, LabelSet
+from labeling.models import STATUSES, LabelSet, Match
 from labeling.search import Find
-from labeling.search_keys import COMPARED, COUNTED, KEYS, REVIEWED, SETTLED, Setting, labels, statuses
+from labeling.search_keys import (
+    COMPARED,
+    COUNTED,
+    FIGURES,
+    KEYS,
+    REVIEWED,
+    SETTLED,
+    WIDE,
+    Setting,
+    labels,
+    statuses,
+)
 from labeling.terms import Term, mistake
 
 MOST_WORDS = 300
@@ -83,9 +94,23 @@ class Query:
         """Of `label_set.images()`: those that fit."""
         return self._found(_filtered(images, self.parts))
 
-    def filter_uncounted(self, images: QuerySet[Image]) -> QuerySet[Image]:
-        """As `filter`, but for the terms that `fits` looks at."""
-        return self._found(_filtered(images, [part for part in self.parts if part.term.key not in COUNTED]))
+    def split_uncounted(self, images: QuerySet[Image]) -> tuple[QuerySet[Image], QuerySet[Image]]:
+        """Those that fit, but for the terms that `fits` looks at, and the others."""
+        parts = [part for part in self.parts if part.term.key not in COUNTED]
+        condition = _condition(parts) & (self.find.condition() if self.find else Q())
+        # Of what is not there, SQL knows neither whether it fits nor whether it does not.
+        fit = Case(When(condition, then=Value(True)), default=Value(False))
+        images = _with_fields(images, parts)
+        return images.filter(condition), images.alias(fit=fit).filter(fit=False)
+
+    def filter_matches(self, label_set: LabelSet) -> QuerySet[Match]:
+        """The matches of the images that fit, in such a way that the database goes along the matches."""
+        others = [part for part in self.parts if part.term.key not in FIGURES]
+        matches = _filtered(label_set.matches.all(), [p for p in self.parts if p.term.key in FIGURES])
+        if not others and not self.find:
+            return matches
+        images = self._found(_filtered(label_set.images(), others)).order_by()
+        return matches.filter(Exists(images.filter(pk=OuterRef("image"))))
 
     def _found(self, images: QuerySet[Image]) -> QuerySet[Image]:
         return images.filter(self.find.condition()) if self.find else images
@@ -111,6 +136,11 @@ class Query:
         """Whether it asks for images that are decided about, in so many words."""
         asked = any(_asks(term, "by") or _asks(term, "decided") for term in self.terms)
         return asked or bool(set(self.values("status")) & set(SETTLED))
+
+    @property
+    def needs_match(self) -> bool:
+        """Whether it finds no image that has no match."""
+        return any(part.term.key in FIGURES and not part.term.negated for part in self.parts)
 
     def without(self, term: Term) -> str:
         return line(each for each in self.terms if each is not term)
@@ -155,13 +185,20 @@ def _groups(parts: Iterable[Part]) -> list[list[Part]]:
     return list(groups.values())
 
 
-def _filtered(images: QuerySet[Image], parts: Iterable[Part]) -> QuerySet[Image]:
-    parts = list(parts)
+def _condition(parts: Iterable[Part]) -> Q:
+    groups = (Q(*(part.holds() for part in group), _connector=Q.OR) for group in _groups(parts))
+    return Q(*groups)
+
+
+def _with_fields(rows: QuerySet, parts: Iterable[Part]) -> QuerySet:
+    """Of images, or of matches where the parts are about FIGURES alone: with all that the parts look at."""
     if any(part.term.key == "by" for part in parts):
-        images = images.alias(decider=F("annotation__decided_by"))
-    for group in _groups(parts):
-        images = images.filter(Q(*(part.holds() for part in group), _connector=Q.OR))
-    return images
+        rows = rows.alias(decider=F("annotation__decided_by"))
+    return rows.alias(**WIDE)
+
+
+def _filtered(rows: QuerySet, parts: Sequence[Part]) -> QuerySet:
+    return _with_fields(rows, parts).filter(_condition(parts))
 
 
 def parse(text: str, label_set: LabelSet, user: User, among: int | None = None) -> Query:

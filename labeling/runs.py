@@ -401,12 +401,16 @@ def put_off(run: ScoringRun) -> None:
     ScoringRun.objects.filter(pk=run.pk).update(attempts=0)
 
 
-def progress(run: ScoringRun) -> Progress:
-    """Counts of what is stored: nothing is incremented, so nothing can drift."""
+def progress(run: ScoringRun, images: int | None = None) -> Progress:
+    """Counts of what is stored: nothing is incremented, so nothing can drift.
+
+    `images`: how many the project has, where that was counted before.
+    """
     if run.label_set_id:
         done = run.matches.count()
     else:
         embedded = Embedding.objects.filter(image__project=run.project_id, model=run.model)
         done = embedded.exclude(image__in=set_aside_ids()).count()
     failed = run.image_attempts.filter(failed=True).exclude(image__in=set_aside_ids()).count()
-    return Progress(total=max(run.project.images.count(), done + failed), done=done, failed=failed)
+    images = run.project.images.count() if images is None else images
+    return Progress(total=max(images, done + failed), done=done, failed=failed)

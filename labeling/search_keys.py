@@ -6,14 +6,17 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.contrib.auth import get_user_model
-from django.db.models import Exists, OuterRef, Q, QuerySet
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
 
 from gallery.access import User
-from gallery.models import Comment, Image
+from gallery.models import SAMPLE, Comment, Image
 from labeling import picks, terms
 from labeling.models import STATUSES, Annotation, Assignment, LabelSet
 from labeling.terms import Term, mistake, unknown
 
+# Figures with an index. To go along it is slower than to look at all images, where many have such a figure:
+# then it is hidden from the database's planner.
+WIDE = {f"wide_{name}": F(name) + 0.0 for name in ("probability", "margin")}
 SETTLED = tuple(Annotation.Status.values)
 REVIEWED = "reviewed"
 
@@ -116,6 +119,20 @@ def _number(
     return asked
 
 
+def _figure_asked(name: str) -> Callable[[Term, Setting], Q]:
+    asked = _number(name, terms.fraction, f"{name}:<0.6", exact=False)
+    if f"wide_{name}" not in WIDE:
+        return asked
+    asked_wide = _number(f"wide_{name}", terms.fraction, f"{name}:<0.6", exact=False)
+
+    def condition(term: Term, at: Setting) -> Q:
+        wide = asked_wide(term, at)
+        sample = at.label_set.images().alias(**WIDE).filter(pk__in=at.label_set.project.sample())
+        return wide if 4 * sample.filter(wide).count() > SAMPLE else asked(term, at)
+
+    return condition
+
+
 def _date(field: str, example: str) -> Callable[[Term, Setting], Q]:
     def asked(term: Term, at: Setting) -> Q:
         condition = Q()
@@ -195,7 +212,7 @@ class Key(NamedTuple):
 
 def _figure(name: str, means: str) -> Key:
     examples = [f"{name}:<0.6", f"{name}:>=0.6", f"{name}:0.2..0.5"]
-    return Key(means, examples, _number(name, terms.fraction, f"{name}:<0.6", exact=False), name)
+    return Key(means, examples, _figure_asked(name), name)
 
 
 KEYS = {
@@ -240,7 +257,9 @@ KEYS = {
     "height": Key("in pixels", ["height:<300"], _number("height", terms.whole, "height:>1000")),
     "size": Key("of the file", ["size:>2MB", "size:<100KB"], _number("size", terms.in_bytes, "size:>2MB")),
 }
+# What matches have themselves, by the same name.
+FIGURES = ("probability", "margin", "similarity")
 # These are counted for every value at once, so that the toolbar can say what each would leave.
 COUNTED = ("label", "status")
 # Said twice, comparisons of one key must both hold; of what names a value, either.
-COMPARED = ("probability", "margin", "similarity", "decided", "uploaded", "id", "width", "height", "size")
+COMPARED = (*FIGURES, "decided", "uploaded", "id", "width", "height", "size")

@@ -41,7 +41,7 @@ def gallery(request: HttpRequest, slug: str) -> HttpResponse:
     if request.htmx and not request.htmx.history_restore_request:
         response = render(request, "labeling/_results.html", context | {"is_fragment": True})
     else:
-        work = board.work(label_set)
+        work = board.work(label_set, selection.total)
         more = {"work": work, "starter_note": board.starter_note(work.run)}
         response = render(request, "labeling/gallery.html", context | more)
     patch_vary_headers(response, ["HX-Request"])

@@ -204,7 +204,7 @@ def test_a_line_costs_few_queries_and_counts_what_it_finds(
 ) -> None:
     owner = animals.project.memberships.get(role="owner").user
     fresh = LabelSet.objects.select_related("project").prefetch_related("labels").get(pk=animals.pk)
-    with django_assert_max_num_queries(3):
+    with django_assert_max_num_queries(4):
         selection = Selection(fresh, QueryDict(urlencode({"q": line})), owner)
         number = selection.number(), selection.total, selection.statuses(), selection.labels()
     assert number[0] == selection.images.count() and number[1] == 8
