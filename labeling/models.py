@@ -213,7 +213,7 @@ class Match(models.Model):
     runner_up = models.ForeignKey(
         Label, null=True, blank=True, on_delete=models.SET_NULL, related_name="runner_up_matches"
     )
-    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="matches")
+    run = models.ForeignKey(ScoringRun, on_delete=models.CASCADE, related_name="matches", db_index=False)
 
     objects = OfShownImages()
     everything = ImageScoped.as_manager()
@@ -227,6 +227,8 @@ class Match(models.Model):
             models.Index(fields=["label_set", "margin", "image"]),
             # Counted by label, and a label's least certain ones.
             models.Index(fields=["label_set", "label", "margin", "image"]),
+            # How far a run is.
+            models.Index(fields=["run", "image"]),
         ]
 
     def __str__(self) -> str:
