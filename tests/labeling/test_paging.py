@@ -1,8 +1,11 @@
+from urllib.parse import urlencode
+
 import pytest
 from django.contrib.auth.models import User
 from django.http import QueryDict
 
 from gallery import projects
+from labeling import paging, query
 from labeling.filters import ORDERINGS, Counts, Selection
 from labeling.models import Annotation, LabelSet
 from tests.labeling import rows
@@ -26,11 +29,28 @@ def test_counts_from_indexes_are_those_of_the_images(label_set: LabelSet) -> Non
     assert set(Counts(label_set).rows) == set(Counts(label_set, label_set.images()).rows)
 
 
-@pytest.mark.parametrize("line", ["", "status:unreviewed", "probability:>0.3"])
+@pytest.mark.parametrize(
+    "line",
+    ["name:image", "-by:anna", "-probability:>0.9", "probability:>0.1", "margin:<0.5 -uploader:me", "id:<50"],
+)
+def test_counts_by_what_is_left_out_are_those_of_the_images(label_set: LabelSet, line: str) -> None:
+    search = query.parse(line, label_set, User.objects.get(username="anna"))
+    images, others = search.split_uncounted(label_set.images())
+    expected = set(Counts(label_set, images).rows)
+    assert set(paging.counted(label_set, others)) == set(Counts(label_set, images, others).rows) == expected
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        *("", "status:unreviewed", "probability:>0.3", "probability:>0.3 margin:<0.9", "-probability:>0.9"),
+        *("name:image", "-label:dog", "-by:anna margin:>0.01"),
+    ],
+)
 @pytest.mark.parametrize("ordering", [value for value, _ in ORDERINGS])
 def test_the_pages_together_are_the_whole_list(label_set: LabelSet, line: str, ordering: str) -> None:
     user = User.objects.get(username="anna")
-    selection = Selection(label_set, QueryDict(f"q={line}&ordering={ordering}"), user)
+    selection = Selection(label_set, QueryDict(urlencode({"q": line, "ordering": ordering})), user)
     whole = list(selection.images.values_list("pk", flat=True))
     assert len(whole) == selection.number() > 60
     for start in range(0, 240, 60):
