@@ -49,8 +49,7 @@ from gallery import comments, projects, set_aside, uploads
 from gallery.models import Membership, Project, Upload
 from labeling import label_sets
 from labeling.label_sets import LabelSpec
-from labeling.models import ImageAttempt, NearDuplicate, ScoringRun
-from labeling.models import ImageAttempt, ScoringRun, UnknownsRun
+from labeling.models import ImageAttempt, NearDuplicate, ScoringRun, UnknownsRun
 from labeling.review import Decision, decide
 from labeling.starter import drawing
 
