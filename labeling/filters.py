@@ -143,7 +143,7 @@ class Counts:
         if images is None or (others is not None and paging.are_few(label_set, others)):
             self.rows = paging.counted(label_set, others)
         else:
-            self.rows = list(paging.grouped(images))
+            self.rows = paging.grouped(images)
 
     def by_status(self, label: int | None = None) -> Counter[str]:
         """Of the images with this label, or of all."""

@@ -3,20 +3,29 @@
 from collections import Counter
 from collections.abc import Sequence
 
-from django.db.models import Count, Exists, IntegerField, OuterRef, QuerySet, Value
+from django.db.models import Case, Count, Exists, F, IntegerField, OuterRef, QuerySet, Value, When
+from django.db.models.functions import Coalesce
 
 from gallery.models import SAMPLE, Image
 from labeling import ordering
-from labeling.models import UNREVIEWED, UNSCORED, Annotation, LabelSet, Match
+from labeling.models import STATUSES, UNREVIEWED, UNSCORED, Annotation, LabelSet, Match
 from labeling.ordering import Key
 
 # What is counted of images: those of any status.
 ALL = "all"
+KNOWN = list(dict(STATUSES))
 
 
-def grouped(images: QuerySet[Image]) -> QuerySet:
-    """Label (settled, or else suggested), status and number of some of `label_set.images()`."""
-    return images.order_by().values_list("label_id", "status").annotate(n=Count("*"))
+def grouped(images: QuerySet[Image]) -> list[tuple[int | None, str, int]]:
+    """Label (settled, or else suggested), status and number of some of `label_set.images()`.
+
+    A group is one number in the database, which sorts what it groups: by two values that takes longer.
+    """
+    settled = [When(annotation__status=value, then=Value(n)) for n, value in enumerate(KNOWN[2:], start=2)]
+    status = Case(*settled, When(match__isnull=False, then=Value(1)), default=Value(0))
+    group = Coalesce(F("label_id"), 0) * len(KNOWN) + status
+    rows = images.order_by().annotate(group=group).values_list("group").annotate(n=Count("*"))
+    return [(group // len(KNOWN) or None, KNOWN[group % len(KNOWN)], n) for group, n in rows]
 
 
 def are_few(label_set: LabelSet, images: QuerySet[Image]) -> bool:

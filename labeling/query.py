@@ -94,13 +94,15 @@ class Query:
         """Of `label_set.images()`: those that fit."""
         return self._found(_filtered(images, self.parts))
 
-    def split_uncounted(self, images: QuerySet[Image]) -> tuple[QuerySet[Image], QuerySet[Image]]:
-        """Those that fit, but for the terms that `fits` looks at, and the others."""
+    def split_uncounted(self, images: QuerySet[Image]) -> tuple[QuerySet[Image], QuerySet[Image] | None]:
+        """Those that fit, but for the terms that `fits` looks at, and the others, if that is faster."""
         parts = [part for part in self.parts if part.term.key not in COUNTED]
         condition = _condition(parts) & (self.find.condition() if self.find else Q())
+        images = _with_fields(images, parts)
+        if self.needs_match:
+            return images.filter(condition), None
         # Of what is not there, SQL knows neither whether it fits nor whether it does not.
         fit = Case(When(condition, then=Value(True)), default=Value(False))
-        images = _with_fields(images, parts)
         return images.filter(condition), images.alias(fit=fit).filter(fit=False)
 
     def filter_matches(self, label_set: LabelSet) -> QuerySet[Match]:

@@ -31,7 +31,7 @@ def test_counts_from_indexes_are_those_of_the_images(label_set: LabelSet) -> Non
 
 @pytest.mark.parametrize(
     "line",
-    ["name:image", "-by:anna", "-probability:>0.9", "probability:>0.1", "margin:<0.5 -uploader:me", "id:<50"],
+    ["name:image", "-by:anna", "-probability:>0.9", "-margin:<0.1 -uploader:me", "id:<50"],
 )
 def test_counts_by_what_is_left_out_are_those_of_the_images(label_set: LabelSet, line: str) -> None:
     search = query.parse(line, label_set, User.objects.get(username="anna"))
