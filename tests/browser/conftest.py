@@ -9,13 +9,15 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from labeling.starter import drawing
 from tests.live import Site, free_port, wait_for
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PASSWORD = "olga-secret-1"
+# What a page shows in the end; how soon is measured elsewhere, on a machine that does nothing else.
+expect.set_options(timeout=20_000)
 MAKE_USERS = f"""
 from django.contrib.auth.models import User
 for name in ("olga", "vera", "sven"):
