@@ -146,6 +146,7 @@ def test_no_two_get_the_same_image_on_postgres_too(postgres: dict[str, str], tmp
     queue_races.no_two_meet(site)
 
 
+@pytest.mark.timeout(1500)
 def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_ROWS],
@@ -153,7 +154,7 @@ def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> Non
         env=os.environ | postgres,
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=1400,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
     assert int(re.search(r"(\d+) passed", done.stdout).group(1)) > 300

@@ -90,6 +90,7 @@ def test_a_find_is_narrowed_labelled_and_taken_back(
     expect(page.locator("#find-says")).to_contain_text("15 of 15")
     page.locator("#cutoff-suggested").click()
     expect(page.locator("#grid .tile")).to_have_count(EACH)
+    page.wait_for_load_state("networkidle")
 
     # All of the find get a label, as one batch, and lose it again.
     project = f"SELECT id FROM gallery_project WHERE slug = '{address.split('/')[2]}'"
@@ -97,7 +98,9 @@ def test_a_find_is_narrowed_labelled_and_taken_back(
     answers = f"SELECT count(*) FROM labeling_annotation WHERE image_id IN ({images})"
     page.locator("#grid .tile-picture").first.focus()
     page.keyboard.press("x")
+    expect(page.locator("#bulk")).to_contain_class("is-open")
     page.keyboard.press("b")
+    expect(page.locator("#bulk-find")).to_be_focused()
     page.keyboard.type("other")
     page.locator("[data-all]").click()
     wait_for(lambda: site.value(answers) == EACH, 10, "the find has no label")
