@@ -108,3 +108,25 @@ class TokenForm(forms.Form):
         coerce=int,
         initial=90,
     )
+
+
+class Ids(forms.TypedMultipleChoiceField):
+    """A parameter that is repeated, each time a row's id."""
+
+    def __init__(self, required: str, invalid: str) -> None:
+        super().__init__(
+            coerce=int,
+            error_messages={"required": required, "invalid_choice": invalid, "invalid_list": invalid},
+        )
+
+    def valid_value(self, value: str) -> bool:
+        return is_id(value)
+
+
+def is_id(value: str) -> bool:
+    return value.isascii() and value.isdecimal() and len(value) < 19
+
+
+def sentences(form: forms.Form) -> list[str]:
+    """What is wrong with it."""
+    return [sentence for errors in form.errors.values() for sentence in errors]

@@ -11,6 +11,7 @@ from django.views.decorators.http import require_http_methods
 from gallery import access, set_aside
 from gallery.access import allowed
 from gallery.answers import next_address, refused
+from gallery.forms import is_id
 from gallery.models import Project
 
 A_PAGE = 60
@@ -38,7 +39,7 @@ def set_aside_page(request: HttpRequest, slug: str) -> HttpResponse:
 
 def _bring_back(request: HttpRequest, project: Project) -> HttpResponse:
     ids = request.POST.getlist("image")
-    if not ids or not all(pk.isascii() and pk.isdecimal() and len(pk) < 19 for pk in ids):
+    if not ids or not all(map(is_id, ids)):
         return refused(request, ["Say which images are to come back, by their ids."])
     back = set_aside.bring_back(project, map(int, ids))
     if back:

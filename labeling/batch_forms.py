@@ -7,9 +7,9 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from gallery.access import User
+from gallery.forms import Ids, is_id
 from labeling import bulk
 from labeling.bulk import Saying
-from labeling.forms import Ids, is_id
 from labeling.models import Batch, LabelSet
 from labeling.review import Verdict
 
@@ -43,9 +43,6 @@ class BulkForm(forms.Form):
     def clean(self) -> None:
         if not self.errors and not self.cleaned_data["all"] and not self.cleaned_data["image"]:
             raise ValidationError("No image is selected.")
-
-    def sentences(self) -> list[str]:
-        return [sentence for errors in self.errors.values() for sentence in errors]
 
     def images(self) -> tuple[list[int], str]:
         """The ids of the images, and the search line where one chose them. Raises ValidationError."""

@@ -15,6 +15,7 @@ from django_htmx.http import trigger_client_event
 
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
+from gallery.forms import sentences
 from labeling import batches, beat, bulk, history, review
 from labeling.batch_forms import BulkForm, HistoryForm
 from labeling.bulk import Differs
@@ -31,7 +32,7 @@ def bulk_action(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = fetch(LABEL_SETS, request.user, "review", pk=pk)
     form = BulkForm(request.POST, label_set, request.user)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     try:
         ids, query = form.images()
         batch = bulk.say(label_set, request.user, form.cleaned_data["what"], ids, query, **form.seen())

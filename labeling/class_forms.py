@@ -5,7 +5,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
-from labeling.forms import Ids, is_id
+from gallery.forms import Ids, is_id
 from labeling.models import Label
 from labeling.review import AT_ONCE, Decision, Verdict
 
@@ -44,10 +44,6 @@ class ClassForm(forms.Form):
 
     def _correction(self, image_id: int) -> str:
         return self.data.get(f"correction-{image_id}", "")
-
-    def sentences(self) -> list[str]:
-        """What is wrong with it."""
-        return [sentence for errors in self.errors.values() for sentence in errors]
 
     def decisions(self, label: Label) -> list[Decision]:
         """The unmarked ones accepted as `label`, the marked ones corrected; all seen undecided."""

@@ -16,6 +16,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from gallery.access import allowed, fetch
 from gallery.answers import refused
+from gallery.forms import sentences
 from labeling import batches, review
 from labeling import classes as classes_door
 from labeling.class_forms import FEWEST, MOST, ClassForm, in_a_row
@@ -98,7 +99,7 @@ def _choices(match: Match, said: Label | None) -> list[Label]:
 def _settle(request: HttpRequest, label_set: LabelSet) -> HttpResponse:
     form = ClassForm(request.POST)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     label, ids = _label(label_set, form.cleaned_data["label"]), form.cleaned_data["image"]
     there = set(label_set.project.images.filter(pk__in=ids).values_list("pk", flat=True))
     decisions = [each for each in form.decisions(label) if each.image_id in there]

@@ -13,11 +13,11 @@ from rest_framework.utils.urls import replace_query_param
 
 from gallery import access
 from gallery.api import checked
+from gallery.forms import is_id
 from gallery.models import Project
 from gallery.serializers import BIGGEST_ID, IdField, ImageSerializer
 from labeling import beat, duplicates, looking
 from labeling.api import Conflict
-from labeling.forms import is_id
 from labeling.models import DuplicateDecision, DuplicateSearch
 
 A_PAGE = 50

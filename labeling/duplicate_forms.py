@@ -3,8 +3,8 @@
 from django import forms
 from django.core.exceptions import ValidationError
 
+from gallery.forms import Ids, is_id
 from gallery.models import Project
-from labeling.forms import Ids, is_id
 from labeling.models import Label
 
 NOT_AN_ID = "“%(value)s” is no id of an image."
@@ -41,8 +41,3 @@ class LabelForm(forms.Form):
         if not is_id(typed) or not (label := rows.filter(pk=int(typed)).first()):
             raise ValidationError("There is no such label in this project.")
         return label
-
-
-def sentences(form: forms.Form) -> list[str]:
-    """What is wrong with it."""
-    return [sentence for errors in form.errors.values() for sentence in errors]

@@ -14,11 +14,11 @@ from django.views.decorators.http import require_http_methods, require_POST
 from gallery import set_aside
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
+from gallery.forms import is_id, sentences
 from gallery.models import Project
 from labeling import batches, beat, duplicates, looking
 from labeling.board import chosen_label_set
-from labeling.duplicate_forms import DecisionForm, LabelForm, sentences
-from labeling.forms import is_id
+from labeling.duplicate_forms import DecisionForm, LabelForm
 from labeling.models import Batch, DuplicateSearch, LabelSet
 from labeling.review import Verdict
 

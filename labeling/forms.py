@@ -6,6 +6,7 @@ from typing import Any
 from django import forms
 from django.core.exceptions import ValidationError
 
+from gallery.forms import Ids
 from labeling import scoring
 from labeling.label_sets import LabelSpec
 from labeling.models import Label, LabelSet, default_templates
@@ -136,29 +137,7 @@ def _with_ids(specs: list[LabelSpec], labels: list[Label]) -> list[LabelSpec]:
     return [LabelSpec(spec.name, spec.prompts, known) for spec, known in zip(specs, ids, strict=True)]
 
 
-class Ids(forms.TypedMultipleChoiceField):
-    """A parameter that is repeated, each time a row's id."""
-
-    def __init__(self, required: str, invalid: str) -> None:
-        super().__init__(
-            coerce=int,
-            error_messages={"required": required, "invalid_choice": invalid, "invalid_list": invalid},
-        )
-
-    def valid_value(self, value: str) -> bool:
-        return is_id(value)
-
-
-def is_id(value: str) -> bool:
-    return value.isascii() and value.isdecimal() and len(value) < 19
-
-
 VERDICTS = [choice for choice in Verdict.choices if choice[0] != Verdict.UNDONE]
-
-
-def _sentences(form: forms.Form) -> list[str]:
-    """What is wrong with it."""
-    return [sentence for errors in form.errors.values() for sentence in errors]
 
 
 class DecisionForm(forms.Form):
@@ -182,9 +161,6 @@ class DecisionForm(forms.Form):
         chosen = self.cleaned_data
         if not self.errors and chosen["label"] is None and not chosen["verdict"]:
             raise ValidationError("Say which label the image has, or give a verdict.")
-
-    def sentences(self) -> list[str]:
-        return _sentences(self)
 
     def decisions(self) -> list[Decision]:
         verdict = self.cleaned_data["verdict"] or Verdict.ACCEPTED
@@ -217,6 +193,3 @@ class ClearForm(forms.Form):
     )
     seen = DecisionForm.base_fields["seen"]
     page = DecisionForm.base_fields["page"]
-
-    def sentences(self) -> list[str]:
-        return _sentences(self)

@@ -14,6 +14,7 @@ from django_htmx.http import trigger_client_event
 
 from gallery.access import allowed, fetch
 from gallery.answers import refused
+from gallery.forms import sentences
 from gallery.models import Project
 from labeling import clip, layouts, maps, picks
 from labeling.board import chosen_label_set
@@ -84,7 +85,7 @@ def picks_page(request: HttpRequest, slug: str) -> HttpResponse:
     project = fetch(Project.objects.all(), request.user, "view", slug=slug)
     form = PickForm(request.POST)
     if not form.is_valid():
-        return refused(request, [words for errors in form.errors.values() for words in errors])
+        return refused(request, sentences(form))
     try:
         pick = picks.pick(project, request.user, form.cleaned_data["images"])
     except ValidationError as error:

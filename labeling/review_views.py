@@ -16,11 +16,12 @@ from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from gallery.access import allowed, fetch
 from gallery.answers import next_address, refused
+from gallery.forms import is_id, sentences
 from gallery.models import Image
 from labeling import ballots, batches, figures, leases, queue, review
 from labeling.board import starter_note, with_labels
 from labeling.filters import Selection
-from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm, is_id
+from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm
 from labeling.models import Label, LabelSet
 from labeling.queue import Place, Queue
 from labeling.review import Stale, Undone, Verdict
@@ -129,7 +130,7 @@ def decide(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = _label_set(request, pk)
     form = DecisionForm(request.POST)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     ids, page = form.cleaned_data["image"], form.cleaned_data["page"]
     # Told before the decision: then the image is in the list no more.
     following = queue.following(_goes_on(request, label_set), ids[0]) if page == "review" else None
@@ -189,7 +190,7 @@ def clear(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = _label_set(request, pk)
     form = ClearForm(request.POST)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     page, image = form.cleaned_data["page"], form.cleaned_data["image"]
     seen = form.cleaned_data["seen"] if "seen" in request.POST else None
     try:

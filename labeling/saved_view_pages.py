@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from gallery.access import User, allowed, fetch
 from gallery.answers import asked_back, refused
+from gallery.forms import sentences
 from labeling import saved_views
 from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
@@ -94,7 +95,7 @@ def view(request: HttpRequest, pk: int) -> HttpResponse:
     found = fetch(rows, request.user, "view", pk=pk)
     form = ChangeForm(request.POST)
     if not form.is_valid():
-        return refused(request, [words for errors in form.errors.values() for words in errors])
+        return refused(request, sentences(form))
     asked = form.cleaned_data
     if asked["delete"]:
         return _delete(request, found)

@@ -12,7 +12,3 @@ class MakeLabelForm(forms.Form):
         },
     )
     set = forms.BooleanField(required=False)
-
-    def sentences(self) -> list[str]:
-        """What is wrong with it."""
-        return [sentence for errors in self.errors.values() for sentence in errors]

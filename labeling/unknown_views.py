@@ -13,6 +13,7 @@ from django_htmx.http import HttpResponseClientRefresh
 
 from gallery.access import allowed, fetch
 from gallery.answers import refused
+from gallery.forms import is_id, sentences
 from labeling import beat, board, clip, runs, unknown_groups, unknown_runs
 from labeling.models import LabelSet, UnknownGroup
 from labeling.unknown_forms import MakeLabelForm
@@ -75,7 +76,7 @@ def unknowns_state(request: HttpRequest, pk: int) -> HttpResponse:
     """The strip of a look that is under way; the page is loaded anew where the first findings came in."""
     label_set = fetch(LABEL_SETS, request.user, "view", pk=pk)
     seen = request.GET.get("seen", "")
-    context = _state(label_set, int(seen) if seen.isdecimal() and len(seen) < 19 else 0)
+    context = _state(label_set, int(seen) if is_id(seen) else 0)
     if context["run"] and not context["is_active"] and not context["seen"]:
         return HttpResponseClientRefresh()
     return render(request, "labeling/_unknowns_state.html", context)
@@ -97,7 +98,7 @@ def unknown_label(request: HttpRequest, pk: int, group: int) -> HttpResponse:
     found = fetch(GROUPS, request.user, "edit labels", pk=group, run__label_set=pk)
     form = MakeLabelForm(request.POST)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     try:
         label, batch = unknown_groups.make_label(
             found, found.run.label_set, request.user, form.cleaned_data["name"], form.cleaned_data["set"]

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_POST, require_safe
 
 from gallery.access import allowed, fetch
 from gallery.answers import refused
+from gallery.forms import is_id, sentences
 from labeling import agreement, ballots, review
 from labeling.agreement import Agreement
 from labeling.board import with_labels
-from labeling.forms import DecisionForm, is_id
+from labeling.forms import DecisionForm
 from labeling.models import Annotation, LabelSet
 from labeling.review import Stale, Undone
 
@@ -82,7 +83,7 @@ def settle(request: HttpRequest, pk: int) -> HttpResponse:
     label_set = _label_set(request, pk, "settle disputes")
     form = DecisionForm(request.POST)
     if not form.is_valid():
-        return refused(request, form.sentences())
+        return refused(request, sentences(form))
     ids = form.cleaned_data["image"]
     try:
         review.decide(label_set, request.user, form.decisions(), settles=True)
