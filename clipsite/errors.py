@@ -18,6 +18,7 @@ from django.views import defaults
 from rest_framework import exceptions, serializers, views
 from rest_framework.response import Response
 
+from gallery.decoding import BadPicture
 from gallery.intake import StorageFull, is_full
 from gallery.invitations import Unusable
 from labeling.clip import ModelUnusable
@@ -53,6 +54,8 @@ def _as_drf(error: Exception) -> Exception:
             return exceptions.ParseError("The request can't be read.")
         case ObjectDoesNotExist():  # it was there when the request came in
             return exceptions.NotFound("It was deleted in the meantime.")
+        case BadPicture():
+            return Refused(error.status, str(error))
         case StorageFull():
             return Refused(507, str(error))
         case _ if is_full(error):

@@ -1,12 +1,8 @@
-"""One image, some texts, which fits best? The one place where a request computes."""
+"""One image, some texts, which fits best?"""
 
-import io
 from collections.abc import Sequence
 
-import PIL.Image
-
-from gallery import decoder, intake
-from labeling import clip
+from labeling import clip, embeddings
 
 
 def best_match(content: bytes, texts: Sequence[str]) -> str:
@@ -14,10 +10,6 @@ def best_match(content: bytes, texts: Sequence[str]) -> str:
 
     Raises decoding.BadPicture, intake.StorageFull and clip.ModelUnusable.
     """
-    engine = clip.engine()
-    with intake.received([content]) as file:
-        preview = decoder.decode(file.path).preview
-    picture = PIL.Image.open(io.BytesIO(preview)).convert("RGB")
-    [image] = engine.embed_images([picture])
-    similarities = engine.embed_texts(texts) @ image
+    image = embeddings.of_picture([content])
+    similarities = clip.engine().embed_texts(texts) @ image
     return texts[int(similarities.argmax())]

@@ -1,14 +1,30 @@
 """The vector store: which images lack an embedding, save, load."""
 
+import io
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import PIL.Image
 
+from gallery import decoder, intake
+from labeling import clip
 from labeling.models import Embedding
 from labeling.scoring import Rows
 
 # SQLite takes 250,000 parameters at most; others less.
 IDS_AT_ONCE = 1000
+
+
+def of_picture(chunks: Iterable[bytes]) -> np.ndarray:
+    """(d,): what the current model sees in a picture that is not kept; the one work of a request.
+
+    Raises decoding.BadPicture, intake.StorageFull and clip.ModelUnusable.
+    """
+    engine = clip.engine()
+    with intake.received(chunks) as file:
+        preview = decoder.decode(file.path).preview
+    [row] = engine.embed_images([PIL.Image.open(io.BytesIO(preview)).convert("RGB")])
+    return row
 
 
 def embedded(image_ids: Sequence[int], model: str) -> set[int]:

@@ -1,13 +1,10 @@
 """The one door for pictures that are shown to search by: what they are like is kept for a while."""
 
-import io
 from datetime import timedelta
 
-import PIL.Image
 from django.core.files.uploadedfile import UploadedFile
 from django.utils import timezone
 
-from gallery import decoder, intake
 from gallery.access import User
 from gallery.models import Project
 from labeling import clip, embeddings
@@ -22,12 +19,7 @@ def show(project: Project, user: User, file: UploadedFile) -> Probe:
 
     Raises decoding.BadPicture, intake.StorageFull and clip.ModelUnusable.
     """
-    engine = clip.engine()
-    with intake.received(file.chunks()) as received:
-        preview = decoder.decode(received.path).preview
-    picture = PIL.Image.open(io.BytesIO(preview)).convert("RGB")
-    [row] = engine.embed_images([picture])
+    row = embeddings.of_picture(file.chunks())
     Probe.objects.filter(at__lt=timezone.now() - KEPT).delete()
-    return Probe.objects.create(
-        project=project, user=user, model=engine.folder.key, vector=embeddings.to_bytes(row)
-    )
+    vector = embeddings.to_bytes(row)
+    return Probe.objects.create(project=project, user=user, model=clip.current().key, vector=vector)

@@ -1,11 +1,9 @@
 """API v1 of search: by words, images and a picture, in one project or in all."""
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from django.core.exceptions import ValidationError
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework import serializers
-from rest_framework.exceptions import APIException, UnsupportedMediaType
 from rest_framework.exceptions import ValidationError as Refused
 from rest_framework.generics import GenericAPIView
 from rest_framework.parsers import FormParser, MultiPartParser
@@ -14,10 +12,9 @@ from rest_framework.response import Response
 
 from gallery import access
 from gallery.api import checked
-from gallery.decoding import BadPicture
 from gallery.models import Project
 from gallery.serializers import IdField
-from labeling import clip, found, probes
+from labeling import found, probes
 
 MOST = 500
 
@@ -47,10 +44,6 @@ class FindSerializer(serializers.Serializer):
 
 class PictureSerializer(serializers.Serializer):
     picture = serializers.FileField()
-
-
-class Unusable(APIException):
-    status_code = 503
 
 
 def answer(request: Request, slug: str = "") -> Response:
@@ -98,16 +91,5 @@ class ProjectSearch(GenericAPIView):
         """The project's images that are like a picture. It isn't kept; `query` finds the same for days."""
         project = access.fetch(Project.objects, request.user, "view", slug=slug)
         picture = checked(PictureSerializer(data=request.data))["picture"]
-        probe = shown(project, request.user, picture)
+        probe = probes.show(project, request.user, picture)
         return Response(FindSerializer(find(request.user, f"picture:{probe.pk}", slug, found.MOST)).data)
-
-
-def shown(project: Project, user: access.User, picture: Any) -> Any:
-    try:
-        return probes.show(project, user, picture)
-    except BadPicture as error:
-        raise UnsupportedMediaType("", detail=str(error)) from error
-    except clip.ModelUnusable as error:
-        raise Unusable(str(error)) from error
-    except ValidationError as error:
-        raise Refused({"picture": error.messages}) from error

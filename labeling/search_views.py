@@ -26,7 +26,7 @@ def search_picture(request: HttpRequest, slug: str) -> HttpResponse:
     try:
         probe = probes.show(project, request.user, picture)
     except BadPicture as error:
-        return refused(request, [str(error)], 415)
+        return refused(request, [str(error)], error.status)
     except clip.ModelUnusable as error:
         return refused(request, [str(error)], 503)
     label_set, _ = chosen_label_set(project, request.POST.get("label_set"))

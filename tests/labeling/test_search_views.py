@@ -121,7 +121,9 @@ def test_a_picture_finds_its_kind_and_is_not_kept(
     assert {shown[pk] for pk in first} == {("green", "heart")}
 
 
-def test_what_is_no_picture_is_refused_and_leaves_nothing(client: Client, project: Project) -> None:
+def test_what_is_no_picture_or_too_large_is_refused_and_leaves_nothing(
+    client: Client, project: Project, settings: object
+) -> None:
     junk = SimpleUploadedFile("a.png", b"no picture at all")
     assert (
         client.post(reverse("api-project-search", args=[project.slug]), {"picture": junk}).status_code == 415
@@ -129,6 +131,10 @@ def test_what_is_no_picture_is_refused_and_leaves_nothing(client: Client, projec
     junk.seek(0)
     assert client.post(reverse("search_picture", args=[project.slug]), {"picture": junk}).status_code == 415
     assert client.post(reverse("search_picture", args=[project.slug])).status_code == 400
+    settings.UPLOAD_MAX_BYTES = 10
+    for name in ("api-project-search", "search_picture"):
+        answer = client.post(reverse(name, args=[project.slug]), {"picture": picture("red", "circle", 1)})
+        assert answer.status_code == 413 and "Too large" in answer.content.decode()
     assert not Probe.objects.exists()
 
 
