@@ -34,7 +34,7 @@ def unknowns(request: HttpRequest, pk: int) -> HttpResponse:
         except ValidationError as error:
             return refused(request, error.messages)
         except clip.ModelUnusable as error:
-            return refused(request, [str(error)])
+            return refused(request, [str(error)], 503)
         return redirect("unknowns", pk)
     found = unknown_groups.found(label_set)
     context = _state(label_set, found.run.pk if found.run else 0) | {
@@ -106,7 +106,7 @@ def unknown_label(request: HttpRequest, pk: int, group: int) -> HttpResponse:
     except ValidationError as error:
         return refused(request, error.messages)
     except clip.ModelUnusable as error:
-        return refused(request, [str(error)])
+        return refused(request, [str(error)], 503)
     given = f", and {batch.total:,} image{'' if batch.total == 1 else 's'} have it" if batch else ""
     messages.success(request, f"“{label.name}” is a label now{given}. The project is scored again.")
     return redirect("unknowns", pk)
