@@ -42,7 +42,7 @@ def find(user: User, line: str, slug: str = "", count: int = MOST) -> Answer:
         what = search.read(sought, [project.pk for project in projects])
     except ValidationError as error:
         return Answer(line, slug, mistakes=error, projects=projects)
-    finds = [search.Find(project.pk, what, cutoff) for project in projects]
+    finds = search.finds([project.pk for project in projects], what, cutoff)
     near = search.nearest(finds, count)
     images = Image.objects.select_related("project").in_bulk([image_id for image_id, _ in near])
     shown = []

@@ -1,6 +1,7 @@
 """Search by CLIP: words, images, pictures and their arithmetic against a project's embeddings."""
 
-from collections.abc import Iterable, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
@@ -10,7 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db.models import Q
 
 from gallery.models import Image, set_aside_ids
-from labeling import clip, cutoff, embeddings, picks, ranking, terms, vectors
+from labeling import clip, cutoff, embeddings, picks, ranking, terms, vector_sync, vectors
 from labeling.models import Embedding, Probe
 from labeling.scoring import Rows, unit
 from labeling.terms import PICTURE, WORDS, Term, mistake
@@ -109,10 +110,13 @@ class Find:
     asked: float | None = None
     # Only the images that were embedded by then, so that pages don't shift: a number of rows.
     among: int | None = None
+    # Where many projects are searched these are asked for once: see `finds`.
+    newest: int | None = None
+    aside: Collection[int] | None = None
 
     @cached_property
     def _matrix(self) -> Matrix:
-        return vectors.of(self.project_id, self.sought.model)
+        return vectors.of(self.project_id, self.sought.model, self.newest)
 
     @cached_property
     def _similarities(self) -> np.ndarray:
@@ -123,7 +127,8 @@ class Find:
     def _all(self) -> tuple[np.ndarray, np.ndarray]:
         """Ids and similarities (n,) of the project's images, in the order in which they were embedded."""
         ids, found = self._matrix.ids[: self.among], self._similarities
-        if aside := list(set_aside_ids().filter(project=self.project_id).values_list("pk", flat=True)):
+        aside = _aside([self.project_id])[self.project_id] if self.aside is None else self.aside
+        if aside:
             here = ~np.isin(ids, aside)
             ids, found = ids[here], found[here]
         return ids, found
@@ -187,6 +192,21 @@ class Find:
     def high(self) -> float:
         found = self._all[1]
         return max(float(np.ceil(found.max() * 100) / 100), self.low + 0.01) if len(found) else 1.0
+
+
+def finds(project_ids: Sequence[int], sought: Sought, asked: float | None) -> list[Find]:
+    """A search of each of several projects, in as many queries as of one where nothing is new."""
+    newest, aside = vector_sync.newest(sought.model), _aside(project_ids)
+    return [Find(pk, sought, asked, newest=newest, aside=aside[pk]) for pk in project_ids]
+
+
+def _aside(project_ids: Sequence[int]) -> defaultdict[int, list[int]]:
+    """By project, the ids of the images that are set aside."""
+    found = defaultdict(list)
+    rows = set_aside_ids().filter(project__in=project_ids).values_list("project", "pk")
+    for project_id, image_id in rows:
+        found[project_id].append(image_id)
+    return found
 
 
 def nearest(finds: Sequence[Find], count: int) -> list[tuple[int, float]]:

@@ -59,16 +59,18 @@ class _Open:
 _open: dict[Path, _Open] = {}
 
 
-def of(project_id: int, model: str) -> Matrix:
+def of(project_id: int, model: str, newest: int | None = None) -> Matrix:
     """All embeddings of the project by `model` (name@revision) that are committed by now.
 
     Where another thread or process is bringing the files up to date, those of a moment ago. Rows that went
     are gone from it within a minute or so. Call it where no transaction is open that wrote embeddings.
+    `newest`: the model's newest embedding, where that was asked for already.
     Raises OSError where there is no file yet and no room for one.
     """
+    newest = vector_sync.newest(model) if newest is None else newest
     source = Source(project_id, model)
     held = _open.get(source.folder)
-    if held and held.due > time.monotonic() and held.head.last == vector_sync.newest(model):
+    if held and held.due > time.monotonic() and held.head.last == newest:
         return held.matrix
     for _ in range(3):
         try:

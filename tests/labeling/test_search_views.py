@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
@@ -162,6 +164,23 @@ def test_all_of_ones_projects_are_searched_and_no_other(
     one = client.get(reverse("search"), {"q": "blue star", "project": "theirs"})
     assert not one.context["answer"].images
     assert "<mark>label:cat</mark>" in client.get(reverse("search"), {"q": "red label:cat"}).content.decode()
+
+
+def test_many_projects_are_searched_in_as_many_queries_as_one(
+    client: Client, project: Project, owner: User, vectors: np.ndarray, shown: dict[int, tuple[str, str]]
+) -> None:
+    where, counted = reverse("api-search"), []
+    for number in (0, 3):
+        for name in range(number):
+            other = Project.objects.create(name=f"p{name}", slug=f"p{name}")
+            Membership.objects.create(project=other, user=owner, role="viewer")
+            fill(other, vectors)
+        # The first search takes in what is new.
+        found = [client.get(where, {"q": "blue star"}).json()["found"] for _ in "12"][0]
+        with CaptureQueriesContext(connection) as asked:
+            assert client.get(where, {"q": "blue star"}).json()["found"] == found == (1 + number) * EACH
+        counted.append(len(asked))
+    assert counted[0] == counted[1]
 
 
 def test_the_histogram_and_its_handle(client: Client, shapes: LabelSet) -> None:
