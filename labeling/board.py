@@ -7,8 +7,8 @@ from django.db.models import QuerySet
 from gallery import comments
 from gallery.models import Image, Project, Upload
 from labeling import beat, clip, runs
-from labeling.models import STATUSES, LabelSet, ScoringRun
-from labeling.runs import ACTIVE, Progress, RunState
+from labeling.models import ACTIVE, STATUSES, LabelSet, ScoringRun
+from labeling.runs import Progress, RunState
 
 
 @dataclass(frozen=True)

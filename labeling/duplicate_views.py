@@ -19,7 +19,7 @@ from gallery.models import Project
 from labeling import batches, beat, duplicates, looking
 from labeling.board import chosen_label_set
 from labeling.duplicate_forms import DecisionForm, LabelForm
-from labeling.models import Batch, DuplicateSearch, LabelSet
+from labeling.models import ACTIVE, Batch, DuplicateSearch, LabelSet
 from labeling.review import Verdict
 
 A_PAGE = 20
@@ -69,7 +69,7 @@ def _search(project: Project) -> dict[str, Any]:
     """How the search for them stands."""
     search = DuplicateSearch.objects.filter(project=project).first()
     progress = looking.progress(project)
-    is_active = search is not None and search.state in looking.ACTIVE
+    is_active = search is not None and search.state in ACTIVE
     return {
         "search": search,
         "progress": progress,

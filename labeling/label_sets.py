@@ -10,7 +10,7 @@ from django.db import transaction
 from gallery.access import User, allowed
 from gallery.models import Project
 from labeling import runs, votes
-from labeling.models import Label, LabelSet, default_templates
+from labeling.models import ACTIVE, Label, LabelSet, default_templates
 
 MOST_LABELS, MOST_PROMPTS = 1000, 10_000
 
@@ -97,7 +97,7 @@ def check_deletable(label_set: LabelSet, role: str) -> None:
 def delete(label_set: LabelSet, role: str) -> None:
     """Delete a label set with its matches. Raises PermissionDenied as `check_deletable`."""
     check_deletable(label_set, role)
-    for run in label_set.runs.filter(state__in=runs.ACTIVE):
+    for run in label_set.runs.filter(state__in=ACTIVE):
         runs.cancel(run)
     label_set.delete()
 

@@ -20,14 +20,12 @@ from django_q.tasks import async_task
 from gallery.access import User
 from gallery.models import Project
 from labeling import clip, holder, projection, vectors
-from labeling.models import MapLayout, ScoringRun
-from labeling.runs import ACTIVE as ACTIVE_RUNS
+from labeling.models import ACTIVE, MapLayout, ScoringRun
 from labeling.scoring import Rows
 
 logger = logging.getLogger(__name__)
 
 State = MapLayout.State
-ACTIVE = (State.QUEUED, State.RUNNING)
 # Longer than it takes to find the neighbours of 100,000 images, while nothing is written.
 LEASE = timedelta(minutes=3)
 # A worker that dies so often at the same step will die at it again.
@@ -122,7 +120,7 @@ def draw_waiting(
     is_stopping: Callable[[], bool] = lambda: False, between: Callable[[], None] = lambda: None
 ) -> None:
     """Draw the maps that wait, oldest first, until the time is up. `between`: what goes before each step."""
-    alone = not ScoringRun.objects.filter(state__in=ACTIVE_RUNS).exists()
+    alone = not ScoringRun.objects.filter(state__in=ACTIVE).exists()
     until = time.monotonic() + (TASK_SECONDS_ALONE if alone else TASK_SECONDS)
     while time.monotonic() < until and not is_stopping():
         if (layout := _claim()) is None:

@@ -13,10 +13,9 @@ from django_q.tasks import async_task
 
 from gallery.models import Image, Project
 from labeling import clip, holder
-from labeling.models import DuplicateSearch, Embedding, Fingerprint
+from labeling.models import ACTIVE, DuplicateSearch, Embedding, Fingerprint
 
 State = DuplicateSearch.State
-ACTIVE = (State.QUEUED, State.RUNNING)
 # Longer than a worker takes for one step, on the slowest machine that we expect.
 LEASE = timedelta(seconds=90)
 # After an error it waits, so that the cause may pass.

@@ -11,7 +11,7 @@ from gallery.access import User
 from gallery.models import Project
 from labeling import beat, clip, layouts, picks, projection
 from labeling.filters import Selection, line_of
-from labeling.models import STATUSES, Embedding, LabelSet, MapLayout
+from labeling.models import ACTIVE, STATUSES, Embedding, LabelSet, MapLayout
 
 # Places are whole numbers from 0 to this: short to write down, and finer than any screen.
 EXTENT = 65_535
@@ -26,7 +26,7 @@ class Drawing:
 
     @property
     def goes_on(self) -> bool:
-        return self.newest is not None and self.newest.state in layouts.ACTIVE
+        return self.newest is not None and self.newest.state in ACTIVE
 
     @property
     def percent(self) -> int:

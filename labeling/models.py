@@ -1,3 +1,5 @@
+"""All rows of labelling: short classes that point at each other, in the one module where Django looks."""
+
 from __future__ import annotations
 
 import uuid
@@ -154,6 +156,25 @@ class ScoringRun(models.Model):
 
     def __str__(self) -> str:
         return f"run {self.pk}"
+
+
+ACTIVE = (ScoringRun.State.QUEUED, ScoringRun.State.RUNNING)
+
+
+class Leased(models.Model):
+    """A worker's work as one row: how it stands, and who holds it until when."""
+
+    State = ScoringRun.State
+
+    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
+    error = models.CharField(max_length=300, blank=True)
+    attempts = models.PositiveIntegerField(default=0, help_text="Since it last got on.")
+    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
+    leased_until = models.DateTimeField(null=True, blank=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        abstract = True
 
 
 class ScoringChunk(models.Model):
@@ -504,24 +525,11 @@ class Fingerprint(models.Model):
         return f"fingerprint of {self.image_id}"
 
 
-class DuplicateSearch(models.Model):
+class DuplicateSearch(Leased):
     """The search for near-duplicates in a project. What is done stands in fingerprints and pairs."""
 
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
-
     project = models.OneToOneField(Project, on_delete=models.CASCADE, related_name="duplicate_search")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    error = models.CharField(max_length=300, blank=True)
-    attempts = models.PositiveIntegerField(default=0, help_text="Since it last got on.")
-    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
-    leased_until = models.DateTimeField(null=True, blank=True)
     asked_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = ForUser.as_manager()
 
@@ -593,34 +601,21 @@ class NearDuplicate(models.Model):
         return f"{self.first_id} and {self.second_id}"
 
 
-class MapLayout(models.Model):
+class MapLayout(Leased):
     """Where each image of a project stands on its map, by one model's embeddings."""
-
-    class State(models.TextChoices):
-        QUEUED = "queued"
-        RUNNING = "running"
-        DONE = "done"
-        FAILED = "failed"
-        CANCELLED = "cancelled"
 
     project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="layouts")
     model = models.CharField(max_length=200, help_text="name@revision")
     method = models.CharField(max_length=20)
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
-    error = models.CharField(max_length=300, blank=True)
     iteration = models.PositiveIntegerField(default=0, help_text="How often the points were moved.")
     image_ids = models.BinaryField(null=True, blank=True, help_text="int64, little-endian.")
     points = models.BinaryField(
         null=True, blank=True, help_text="A pair of float32, little-endian, for each."
     )
-    attempts = models.PositiveIntegerField(default=0, help_text="To begin, since it last got on.")
-    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who holds it.")
-    leased_until = models.DateTimeField(null=True, blank=True)
     created_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = ForUser.as_manager()
 
@@ -658,19 +653,12 @@ class WorkerBeat(models.Model):
         return self.worker
 
 
-class UnknownsRun(models.Model):
+class UnknownsRun(Leased):
     """A look for images that no label of a label set fits. Its findings stay until the next one is done."""
-
-    State = ScoringRun.State
 
     label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="unknowns_runs")
     model = models.CharField(max_length=200, help_text="name@revision")
-    state = models.CharField(max_length=10, choices=State.choices, default=State.QUEUED)
     percent = models.PositiveSmallIntegerField(default=0)
-    error = models.CharField(max_length=300, blank=True)
-    attempts = models.PositiveIntegerField(default=0)
-    token = models.CharField(max_length=120, blank=True, help_text="host:pid:nonce of who is at it.")
-    leased_until = models.DateTimeField(null=True, blank=True)
     looked = models.PositiveIntegerField(default=0, help_text="Images that nobody had settled.")
     unknown = models.PositiveIntegerField(default=0, help_text="Of these, far from every label.")
     outliers = models.JSONField(
@@ -680,7 +668,6 @@ class UnknownsRun(models.Model):
         settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
     )
     created_at = models.DateTimeField(default=timezone.now)
-    finished_at = models.DateTimeField(null=True, blank=True)
 
     objects = LabelSetScoped.as_manager()
 

@@ -17,7 +17,7 @@ from django_q.tasks import async_task
 from gallery.access import User
 from gallery.models import Image, Project, set_aside_ids
 from labeling import clip, embeddings, holder, looking
-from labeling.models import Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
+from labeling.models import ACTIVE, Embedding, ImageAttempt, LabelSet, Match, ScoringChunk, ScoringRun
 from labeling.scoring import Rows, Scores
 
 # Images that CLIP must see come in small chunks; those whose embedding is stored cost next to nothing.
@@ -35,7 +35,6 @@ VAIN_PICTURES = 10
 NO_RETRY = "Only the newest run of a label set has images to try again, and only once it is done."
 
 RunState, ChunkState = ScoringRun.State, ScoringChunk.State
-ACTIVE = (RunState.QUEUED, RunState.RUNNING)
 OPEN = (ChunkState.PENDING, ChunkState.RUNNING)
 
 

@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from gallery.access import User
 from labeling import clip, holder, runs, worker
-from labeling.models import Embedding, LabelSet, UnknownGroup, UnknownsRun
+from labeling.models import ACTIVE, Embedding, LabelSet, UnknownGroup, UnknownsRun
 from labeling.unknown_look import Findings, Look
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ def start(label_set: LabelSet, user: User) -> UnknownsRun:
     Raises clip.ModelUnusable, and ValidationError where nothing is embedded that could be looked at.
     """
     LabelSet.objects.select_for_update(no_key=True).filter(pk=label_set.pk).first()
-    if active := label_set.unknowns_runs.filter(state__in=runs.ACTIVE).first():
+    if active := label_set.unknowns_runs.filter(state__in=ACTIVE).first():
         return active
     if not is_possible(label_set):
         raise ValidationError("No image of this project is embedded yet, so there is nothing to look at.")
@@ -64,7 +64,7 @@ def cancel(run: UnknownsRun) -> bool:
 
 def _end(found: QuerySet[UnknownsRun], state: RunState, error: str = "") -> bool:
     ended = {"state": state, "error": error[:300], "token": "", "finished_at": timezone.now()}
-    return bool(found.filter(state__in=runs.ACTIVE).update(**ended))
+    return bool(found.filter(state__in=ACTIVE).update(**ended))
 
 
 # A worker's side

@@ -14,8 +14,8 @@ from django_htmx.http import HttpResponseClientRefresh
 from gallery.access import allowed, fetch
 from gallery.answers import refused
 from gallery.forms import is_id, sentences
-from labeling import beat, board, clip, runs, unknown_groups, unknown_runs
-from labeling.models import LabelSet, UnknownGroup
+from labeling import beat, board, clip, unknown_groups, unknown_runs
+from labeling.models import ACTIVE, LabelSet, UnknownGroup
 from labeling.unknown_forms import MakeLabelForm
 
 LABEL_SETS = LabelSet.objects.select_related("project")
@@ -52,7 +52,7 @@ def unknowns(request: HttpRequest, pk: int) -> HttpResponse:
 def _state(label_set: LabelSet, seen: int) -> dict[str, Any]:
     """How the look stands that was begun last. `seen`: the one whose findings the page shows."""
     run = unknown_groups.newest(label_set)
-    is_active = run is not None and run.state in runs.ACTIVE
+    is_active = run is not None and run.state in ACTIVE
     return {
         "label_set": label_set,
         "may": allowed(label_set.role),

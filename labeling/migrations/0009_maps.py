@@ -26,7 +26,7 @@ class Migration(migrations.Migration):
                 ('iteration', models.PositiveIntegerField(default=0, help_text='How often the points were moved.')),
                 ('image_ids', models.BinaryField(blank=True, help_text='int64, little-endian.', null=True)),
                 ('points', models.BinaryField(blank=True, help_text='A pair of float32, little-endian, for each.', null=True)),
-                ('attempts', models.PositiveIntegerField(default=0, help_text='To begin, since it last got on.')),
+                ('attempts', models.PositiveIntegerField(default=0, help_text='Since it last got on.')),
                 ('token', models.CharField(blank=True, help_text='host:pid:nonce of who holds it.', max_length=120)),
                 ('leased_until', models.DateTimeField(blank=True, null=True)),
                 ('created_at', models.DateTimeField(default=django.utils.timezone.now)),
