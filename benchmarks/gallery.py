@@ -35,8 +35,8 @@ from django.test.utils import CaptureQueriesContext
 from clipsite.prepare import prepare
 from gallery import comments, projects
 from gallery.models import Image
-from labeling.filters import ORDERINGS
 from labeling.models import Annotation, Assignment, Batch, LabelSet
+from labeling.selection import ORDERINGS
 from tests.labeling import rows
 
 SMALL, LARGE = 1_000, 100_000

@@ -16,9 +16,9 @@ from gallery.access import allowed, fetch
 from labeling import assignments, batches
 from labeling.assignment_forms import AssignForm
 from labeling.assignments import Plan
-from labeling.filters import line_of
 from labeling.forms import UndoForm
 from labeling.models import Batch, LabelSet
+from labeling.selection import line_of
 
 BATCHES_A_PAGE = 20
 CHANGED = "Something has changed since you looked. Nothing was given: look again, and give what is there now."

@@ -8,9 +8,9 @@ from django.http import QueryDict
 
 from gallery.access import User
 from labeling import batches, votes
-from labeling.filters import Selection
 from labeling.models import Batch, Label, LabelSet
 from labeling.review import Verdict
+from labeling.selection import Selection
 
 
 class Differs(Exception):

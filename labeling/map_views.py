@@ -18,7 +18,7 @@ from gallery.forms import sentences
 from gallery.models import Project
 from labeling import clip, layouts, maps, picks
 from labeling.board import chosen_label_set
-from labeling.filters import line_of
+from labeling.selection import line_of
 
 
 @login_required

@@ -10,8 +10,8 @@ from django.http import QueryDict
 from gallery.access import User
 from gallery.models import Project
 from labeling import beat, clip, layouts, picks, projection
-from labeling.filters import Selection, line_of
 from labeling.models import ACTIVE, STATUSES, Embedding, LabelSet, MapLayout
+from labeling.selection import Selection, line_of
 
 # Places are whole numbers from 0 to this: short to write down, and finer than any screen.
 EXTENT = 65_535

@@ -62,6 +62,42 @@ def counted(label_set: LabelSet, but: QuerySet[Image] | None = None) -> list[tup
     return [(label, status, n) for (label, status), n in counts.items() if n]
 
 
+class Counts:
+    """How many images of a label set have which label (settled, or else suggested) and which status.
+
+    `images`: those that are counted, of `label_set.images()`; all of them, where it is left out. `others`:
+    those that are not.
+    """
+
+    def __init__(
+        self,
+        label_set: LabelSet,
+        images: QuerySet[Image] | None = None,
+        others: QuerySet[Image] | None = None,
+    ) -> None:
+        self.rows: list[tuple[int | None, str, int]]
+        if images is None or (others is not None and are_few(label_set, others)):
+            self.rows = counted(label_set, others)
+        else:
+            self.rows = grouped(images)
+
+    def by_status(self, label: int | None = None) -> Counter[str]:
+        """Of the images with this label, or of all."""
+        counts: Counter[str] = Counter()
+        for its_label, status, count in self.rows:
+            if label in (None, its_label):
+                counts[status] += count
+        return counts
+
+    def by_label(self, status: str | None = None) -> Counter[int | None]:
+        """Of the images with this status, or of all."""
+        counts: Counter[int | None] = Counter()
+        for label, its_status, count in self.rows:
+            if status in (None, its_status):
+                counts[label] += count
+        return counts
+
+
 def rows(
     label_set: LabelSet, images: QuerySet[Image], keys: Sequence[Key], start: int, stop: int, number: int
 ) -> list[Image]:

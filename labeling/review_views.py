@@ -20,11 +20,11 @@ from gallery.forms import is_id, sentences
 from gallery.models import Image
 from labeling import ballots, batches, figures, leases, queue, review
 from labeling.board import starter_note, with_labels
-from labeling.filters import Selection
 from labeling.forms import ClearForm, DecisionForm, LeaveForm, UndoForm
 from labeling.models import Label, LabelSet
 from labeling.queue import Place, Queue
 from labeling.review import Stale, Undone, Verdict
+from labeling.selection import Selection
 
 KEYED = 10
 

@@ -12,8 +12,8 @@ from rest_framework.response import Response
 from gallery import access
 from gallery.api import checked
 from labeling import saved_views
-from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
+from labeling.selection import FIND_ORDERINGS
 from labeling.terms import LONGEST
 
 

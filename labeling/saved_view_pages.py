@@ -14,8 +14,8 @@ from gallery.access import User, allowed, fetch
 from gallery.answers import asked_back, refused
 from gallery.forms import sentences
 from labeling import saved_views
-from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
+from labeling.selection import FIND_ORDERINGS
 
 SHOWN = 300
 

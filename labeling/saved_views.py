@@ -8,8 +8,8 @@ from django.db.models import Q, QuerySet
 
 from gallery.access import User, allowed
 from labeling import query
-from labeling.filters import FIND_ORDERINGS
 from labeling.models import LabelSet, SavedView
+from labeling.selection import FIND_ORDERINGS
 
 MOST_VIEWS = 100
 NEWEST = "-id"

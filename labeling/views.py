@@ -16,11 +16,11 @@ from gallery.answers import TYPING, address
 from gallery.models import Image, Project
 from labeling import ballots, board, duplicates, exports, figures, query, votes
 from labeling.board import chosen_label_set, with_labels
-from labeling.filters import Selection
 from labeling.forms import LabelSetForm
 from labeling.models import LabelSet, Review
 from labeling.review import next_redo, next_undo
 from labeling.saved_view_pages import menu
+from labeling.selection import Selection
 
 PAGE_SIZE = 60
 

@@ -14,8 +14,8 @@ from django.urls import reverse
 from gallery import comments, fsck, set_aside, uploads
 from gallery.models import Comment, Image, Project
 from labeling import queue, runs
-from labeling.filters import Counts
 from labeling.models import Annotation, LabelSet, Match
+from labeling.paging import Counts
 from labeling.review import Decision, Verdict, decide, undo
 from labeling.statistics import Statistics
 from tests.conftest import picture

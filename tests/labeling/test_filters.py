@@ -8,9 +8,10 @@ from django.contrib.auth.models import User
 from django.http import QueryDict
 
 from gallery.models import Image, Project
-from labeling.filters import ORDERINGS, Counts, Selection
 from labeling.models import LabelSet
+from labeling.paging import Counts
 from labeling.review import Decision, Verdict, decide
+from labeling.selection import ORDERINGS, Selection
 from tests.labeling import rows
 
 

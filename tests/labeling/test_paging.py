@@ -6,8 +6,9 @@ from django.http import QueryDict
 
 from gallery import projects
 from labeling import paging, query
-from labeling.filters import ORDERINGS, Counts, Selection
 from labeling.models import Annotation, LabelSet
+from labeling.paging import Counts
+from labeling.selection import ORDERINGS, Selection
 from tests.labeling import rows
 
 

@@ -13,8 +13,8 @@ from django.urls import reverse
 
 from gallery.models import Project
 from labeling import clip, cutoff, embeddings, search, terms
-from labeling.filters import Selection
 from labeling.models import Embedding, LabelSet, Probe
+from labeling.selection import Selection
 from labeling.starter import drawing
 from labeling.starter.drawing import Drawing
 from tests.labeling import rows
