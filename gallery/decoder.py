@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from django.conf import settings
 
@@ -24,6 +25,8 @@ TOO_SLOW = "Broken, or made to do harm: to decode it takes too long."
 DIED = "Broken: it can't be decoded."
 
 Child = subprocess.Popen
+# A child's line, and the bytes that come after it.
+Answer = tuple[dict[str, Any], list[bytes]]
 _places = threading.BoundedSemaphore(CHILDREN)
 _idle: list[tuple[Child, int]] = []
 
@@ -43,17 +46,29 @@ class _Died(Exception):
 
 def decode(path: Path) -> Decoded:
     """Check and decode the file at `path`. Waits where all children are busy. Raises BadPicture."""
+    head, parts = _answer({"path": str(path)})
+    return Decoded(head["format"], head["width"], head["height"], *parts)
+
+
+def scaled(path: Path, side: int, format: str) -> bytes:
+    """The picture upright, at most `side` pixels a side, in this format of Pillow's. Raises as `decode`."""
+    _, [content] = _answer({"path": str(path), "scale": side, "format": format})
+    return content
+
+
+def _answer(request: dict[str, Any]) -> Answer:
+    """What a child makes of a request. Raises BadPicture."""
     with _places:
         child, done = _take()
         try:
             try:
-                answer = _ask(child, path)
+                answer = _ask(child, request)
             except _Died:
                 if _was_too_slow(child):
                     raise
                 # It may have been killed for another reason than this picture: once more, with a new one.
                 child, done = _start(), 0
-                answer = _ask(child, path)
+                answer = _ask(child, request)
         except _Died:
             logger.warning("a picture killed its decoder (%s)", child.returncode)
             raise BadPicture(TOO_SLOW if _was_too_slow(child) else DIED) from None
@@ -86,9 +101,9 @@ def _start() -> Child:
     )
 
 
-def _ask(child: Child, path: Path) -> Decoded | BadPicture:
+def _ask(child: Child, request: dict[str, Any]) -> Answer | BadPicture:
     """What the child makes of the file. Raises _Died; then the child is gone."""
-    request = {"path": str(path), "pixels": settings.UPLOAD_MAX_PIXELS, "side": settings.UPLOAD_MAX_SIDE}
+    request = request | {"pixels": settings.UPLOAD_MAX_PIXELS, "side": settings.UPLOAD_MAX_SIDE}
     try:
         child.stdin.write(json.dumps(request).encode() + b"\n")
         child.stdin.flush()
@@ -103,7 +118,7 @@ def _ask(child: Child, path: Path) -> Decoded | BadPicture:
         raise _Died
     if "reason" in head:
         return BadPicture(head["reason"], head["status"])
-    return Decoded(head["format"], head["width"], head["height"], *parts)
+    return head, parts
 
 
 def _end(child: Child) -> None:

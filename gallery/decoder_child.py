@@ -1,7 +1,8 @@
 """The process in which files from strangers are decoded: bounded memory and time, no Django, no rows.
 
-It reads a request a line, `{"path": …, "pixels": …, "side": …}`, and answers with a line of JSON and the
-bytes whose number that names. A picture that it dies of costs nobody else anything; it ends with its parent.
+It reads a request a line, `{"path": …, "pixels": …, "side": …}`, with `"scale"` and `"format"` for one copy
+of the picture instead of ours, and answers with a line of JSON and the bytes whose number that names. A
+picture that it dies of costs nobody else anything; it ends with its parent.
 """
 
 import ctypes
@@ -23,6 +24,7 @@ PREVIEW_SIDE, THUMBNAIL_SIDE = 1280, 320
 # Of address space. Fifty megapixels take at most 785 MB, as WebP.
 MEMORY = 850 * 1024**2
 SECONDS = 20
+SAVED: dict[str, dict[str, Any]] = {"WEBP": {"quality": 82, "method": 2}, "JPEG": {"quality": 90}}
 ARENA_MAX = -8  # of glibc's malloc.h
 TOO_MUCH = "Broken, or made to do harm: to decode it takes too much memory."
 
@@ -53,27 +55,32 @@ def _one_arena() -> None:
         ctypes.CDLL(None).mallopt(ARENA_MAX, 1)
 
 
-def _answer(path: str, pixels: int, side: int) -> tuple[dict[str, Any], list[bytes]]:
+def _answer(
+    path: str, pixels: int, side: int, scale: int = PREVIEW_SIDE, format: str = ""
+) -> tuple[dict[str, Any], list[bytes]]:
     try:
         with open(path, "rb") as file:
-            picture = decoding.read(file, PREVIEW_SIDE, Limits(pixels, side))
-        preview, thumbnail = (_webp(picture.rgb, longest) for longest in (PREVIEW_SIDE, THUMBNAIL_SIDE))
+            picture = decoding.read(file, scale, Limits(pixels, side))
+        if format:
+            parts = [_saved(picture.rgb, scale, format)]
+        else:
+            parts = [_saved(picture.rgb, longest) for longest in (PREVIEW_SIDE, THUMBNAIL_SIDE)]
     except BadPicture as refusal:
         return {"reason": str(refusal), "status": refusal.status}, []
     except MemoryError:
         return {"reason": TOO_MUCH, "status": 413}, []
     head = {"format": picture.format, "width": picture.width, "height": picture.height}
-    return head | {"sizes": [len(preview), len(thumbnail)]}, [preview, thumbnail]
+    return head | {"sizes": [len(part) for part in parts]}, parts
 
 
-def _webp(picture: PIL.Image.Image, longest: int) -> bytes:
+def _saved(picture: PIL.Image.Image, longest: int, format: str = "WEBP") -> bytes:
     """The picture at most `longest` a side. It is made smaller itself: the largest comes first."""
     picture.thumbnail((longest, longest), reducing_gap=2.0)
     # A new image carries no EXIF, GPS, XMP or comment along.
     clean = PIL.Image.new("RGB", picture.size)
     clean.paste(picture)
     out = io.BytesIO()
-    clean.save(out, "WEBP", quality=82, method=2)
+    clean.save(out, format, **SAVED.get(format, {}))
     return out.getvalue()
 
 

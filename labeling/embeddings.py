@@ -54,7 +54,7 @@ def load(image_ids: Sequence[int], model: str) -> tuple[list[int], Rows]:
     ids = [image_id for image_id in image_ids if image_id in found]
     if not ids:
         return [], np.empty((0, 0), np.float32)
-    return ids, np.stack([from_bytes(found[image_id]) for image_id in ids])
+    return ids, from_bytes(b"".join(found[image_id] for image_id in ids), rows=len(ids))
 
 
 def to_bytes(rows: Rows) -> bytes:

@@ -1,241 +1,32 @@
-"""Labels out: one function and one table entry for each format, streamed in flat memory."""
+"""The one door for labels on their way out: what an address asks for, as a file that is streamed."""
 
-import csv
-import io
-import json
-import os
-import re
-import tempfile
-import unicodedata
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from itertools import islice
-from pathlib import PurePath
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryFile
+from typing import IO
 
-import zipstream
 from django import forms
 from django.conf import settings
 from django.core.exceptions import ValidationError
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from django.http import QueryDict, StreamingHttpResponse
 from django.utils.http import content_disposition_header
 from django.utils.text import slugify
 
 from gallery.access import User
-from gallery.models import Image
-from labeling import embeddings
+from labeling import export_pictures, export_zip, splits
+from labeling.export_formats import FORMATS, Format
+from labeling.export_rows import Export, Pictures, Row
+from labeling.export_table import chosen
+from labeling.export_zip import Entry
 from labeling.filters import ImageFilter
-from labeling.models import UNREVIEWED, Annotation, LabelSet, Match, Review, ScoringRun
+from labeling.models import LabelSet, NearDuplicate, Review
+from labeling.splits import Splits
 
-COLUMNS = [
-    *(
-        "id",
-        "file_name",
-        "sha256",
-        "width",
-        "height",
-        "label",
-        "status",
-        "source",
-        "decided_by",
-        "decided_at",
-    ),
-    *("suggested_label", "similarity", "probability", "margin", "runner_up", "model", "split"),
-]
-ROWS_AT_ONCE = 500
-# A spreadsheet runs a cell that begins so.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-# What a file system may not take as part of a file's name; a slash parts folders.
-UNSAFE_IN_NAMES = re.compile(r'[\x00-\x1f\x7f:*?"<>|]')
-
-Row = dict[str, Any]
-
-
-class Format(NamedTuple):
-    write: Callable[[LabelSet, Iterable[Row], bool, QuerySet[Review] | None], Iterator[str]]
-    content_type: str
-
-
-def chosen(images: QuerySet[Image], suggested: bool) -> QuerySet[Image]:
-    """The images that an export holds: settled ones, and with `suggested` those that CLIP has labelled."""
-    statuses = [*Annotation.Status.values, UNREVIEWED] if suggested else Annotation.Status.values
-    return images.filter(status__in=statuses).order_by("pk")
-
-
-def write(
-    label_set: LabelSet,
-    images: QuerySet[Image],
-    format: str,
-    raw: bool = False,
-    reviews: QuerySet[Review] | None = None,
-) -> Iterator[str]:
-    """The text of an export in parts. `images`: of `label_set.images()`; `raw`: cells as they are.
-
-    `reviews`: those that may be told, or all of the label set's. Raises KeyError for an unknown format.
-    """
-    return FORMATS[format].write(label_set, rows(label_set, images), raw, reviews)
-
-
-def rows(label_set: LabelSet, images: QuerySet[Image]) -> Iterator[Row]:
-    """One dict of COLUMNS an image."""
-    names = dict(label_set.labels.values_list("pk", "name"))
-    models = dict(label_set.runs.values_list("pk", "model"))
-    values = images.annotate(
-        run_id=F("match__run_id"),
-        source=F("annotation__source"),
-        decided_by=F("annotation__decided_by__username"),
-        decided_at=F("annotation__decided_at"),
-    ).values(
-        *("id", "name", "sha256", "width", "height", "label_id", "status", "source", "decided_by"),
-        *("decided_at", "suggested_id", "similarity", "probability", "margin", "runner_up_id", "run_id"),
-    )
-    for image in values.iterator(chunk_size=ROWS_AT_ONCE):
-        yield {
-            "id": image["id"],
-            "file_name": unicodedata.normalize("NFC", image["name"]),
-            "sha256": image["sha256"],
-            "width": image["width"],
-            "height": image["height"],
-            "label": names.get(image["label_id"]),
-            "status": image["status"],
-            "source": image["source"] or Annotation.Source.AUTO.value,
-            "decided_by": image["decided_by"],
-            "decided_at": image["decided_at"] and image["decided_at"].isoformat(),
-            "suggested_label": names.get(image["suggested_id"]),
-            "similarity": _rounded(image["similarity"]),
-            "probability": _rounded(image["probability"]),
-            "margin": _rounded(image["margin"]),
-            "runner_up": names.get(image["runner_up_id"]),
-            "model": models.get(image["run_id"]),
-            "split": None,
-        }
-
-
-def _rounded(figure: float | None) -> float | None:
-    return None if figure is None else round(figure, 6)
-
-
-def write_csv(
-    label_set: LabelSet, table: Iterable[Row], raw: bool, reviews: QuerySet[Review] | None = None
-) -> Iterator[str]:
-    line = io.StringIO()
-    writer = csv.writer(line)
-    for cells in _cells(table):
-        writer.writerow(cells if raw else [_safe(cell) for cell in cells])
-        yield line.getvalue()
-        line.seek(0)
-        line.truncate()
-
-
-def _cells(table: Iterable[Row]) -> Iterator[list[Any]]:
-    yield COLUMNS
-    for row in table:
-        yield [row[column] for column in COLUMNS]
-
-
-def _safe(cell: Any) -> Any:
-    return f"'{cell}" if isinstance(cell, str) and cell.startswith(FORMULA_STARTS) else cell
-
-
-def write_jsonl(
-    label_set: LabelSet, table: Iterable[Row], raw: bool, reviews: QuerySet[Review] | None = None
-) -> Iterator[str]:
-    """As CSV, and of each image `scores` (similarity to each label) and `reviews`."""
-    table, told = iter(table), label_set.reviews.all() if reviews is None else reviews
-    while some := list(islice(table, ROWS_AT_ONCE)):
-        ids = [row["id"] for row in some]
-        scores, by_image = similarities(label_set, ids), _reviews(told, ids)
-        for row in some:
-            more = {"scores": scores.get(row["id"], {}), "reviews": by_image[row["id"]]}
-            yield json.dumps(row | more, ensure_ascii=False) + "\n"
-
-
-def similarities(label_set: LabelSet, image_ids: list[int]) -> dict[int, dict[str, float]]:
-    """Of each image that is matched: the similarity to each label of the run that matched it."""
-    found: dict[int, dict[str, float]] = {}
-    by_run = defaultdict(list)
-    for image_id, run_id in Match.objects.filter(label_set=label_set, image__in=image_ids).values_list(
-        "image_id", "run_id"
-    ):
-        by_run[run_id].append(image_id)
-    for run in ScoringRun.objects.filter(pk__in=by_run):
-        ids, vectors = embeddings.load(by_run[run.pk], run.model)
-        labels = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
-        names = [label["name"] for label in run.labels]
-        for image_id, vector in zip(ids, vectors, strict=True):
-            cosines = (round(float(cosine), 6) for cosine in labels @ vector)
-            found[image_id] = dict(zip(names, cosines, strict=True))
-    return found
-
-
-def _reviews(reviews: QuerySet[Review], image_ids: list[int]) -> dict[int, list[dict[str, Any]]]:
-    found: dict[int, list[dict[str, Any]]] = defaultdict(list)
-    for review in reviews.filter(image__in=image_ids).select_related("user").order_by("id"):
-        found[review.image_id].append(
-            {
-                "user": review.user.username if review.user else None,
-                "label": review.label_name or None,
-                "verdict": review.verdict,
-                "at": review.at.isoformat(),
-            }
-        )
-    return found
-
-
-FORMATS = {
-    "csv": Format(write_csv, "text/csv; charset=utf-8"),
-    "jsonl": Format(write_jsonl, "application/x-ndjson; charset=utf-8"),
-}
-
-
-def archive(
-    label_set: LabelSet,
-    images: QuerySet[Image],
-    format: str,
-    raw: bool = False,
-    reviews: QuerySet[Review] | None = None,
-) -> Iterator[bytes]:
-    """A ZIP of the export and its pictures, stored as they are. `file_name` names the file inside it."""
-    stream = zipstream.ZipStream()
-    names: dict[int, str] = {}
-    text = FORMATS[format].write(label_set, _with_unique_names(rows(label_set, images), names), raw, reviews)
-    with tempfile.NamedTemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR) as labels:
-        labels.writelines(part.encode() for part in text)
-        labels.flush()
-        # An entry carries its file's date: always the same, so that two exports of the same data are too.
-        os.utime(labels.name, (0, 0))
-        stream.add_path(labels.name, f"labels.{format}")
-        yield from stream.file()
-    for path, name in _stored_files(names):
-        stream.add_path(path, f"images/{name}")
-        yield from stream.file()
-    yield from stream.footer()
-
-
-def _with_unique_names(table: Iterable[Row], names: dict[int, str]) -> Iterator[Row]:
-    """The rows with names that are unique in one folder, noted in `names` by image id."""
-    taken: set[str] = set()
-    for row in table:
-        path = PurePath(UNSAFE_IN_NAMES.sub("_", row["file_name"].replace("\\", "/")))
-        name = path.name.strip(". ") and path.name
-        name = name or f"image_{row['id']}"
-        # Some file systems don't tell capitals from small letters.
-        while name.casefold() in taken:
-            name = f"{PurePath(name).stem}_{row['id']}{PurePath(name).suffix}"
-        taken.add(name.casefold())
-        names[row["id"]] = name
-        yield row | {"file_name": name}
-
-
-def _stored_files(names: dict[int, str]) -> Iterator[tuple[str, str]]:
-    """Path and name of each picture that is still there."""
-    storage = Image._meta.get_field("file").storage
-    ids = iter(names)
-    while some := list(islice(ids, ROWS_AT_ONCE)):
-        for image_id, file in Image.objects.filter(pk__in=some).order_by("pk").values_list("pk", "file"):
-            if storage.exists(file):
-                yield storage.path(file), names[image_id]
+# An archive of more images is sent at once, with no word of its length: to know that takes a look at each.
+MOST_COUNTED = 10_000
+LEAST_SIDE, MOST_SIDE = 16, 16_384
 
 
 class Download(forms.Form):
@@ -244,43 +35,150 @@ class Download(forms.Form):
     format = forms.ChoiceField(choices=[(name, name) for name in FORMATS], required=False)
     # Read as text: a checkbox would take `images=0` for a yes.
     images = forms.BooleanField(required=False, widget=forms.TextInput)
+    size = forms.IntegerField(required=False, min_value=LEAST_SIDE, max_value=MOST_SIDE)
+    jpeg = forms.BooleanField(required=False, widget=forms.TextInput)
     include = forms.ChoiceField(choices=[("suggested", "suggested")], required=False)
     raw = forms.BooleanField(required=False, widget=forms.TextInput)
+    columns = forms.CharField(required=False, max_length=1000)
+    split = forms.CharField(required=False, max_length=20)
+    seed = forms.IntegerField(required=False, min_value=0, max_value=2**31 - 1)
+    prefix = forms.CharField(required=False, max_length=500)
+
+    def clean_columns(self) -> list[str]:
+        return list(
+            dict.fromkeys(name.strip() for name in self.cleaned_data["columns"].split(",") if name.strip())
+        )
+
+    def clean_split(self) -> tuple[int, ...]:
+        return splits.read_shares(self.cleaned_data["split"]) if self.cleaned_data["split"] else ()
+
+
+def asked_for(
+    label_set: LabelSet, user: User, params: QueryDict, reviews: QuerySet[Review]
+) -> tuple[Export, Format, str]:
+    """The export that these parameters ask for, its format and the format's name.
+
+    `reviews`: those of the label set that the person may see, of which JSONL tells. Raises ValidationError
+    for what the parameters may not say.
+    """
+    form, filters = Download(params), ImageFilter(params, label_set.images(), label_set=label_set, user=user)
+    if not (form.is_valid() and filters.is_valid()):
+        raise ValidationError(form.errors.as_data() | filters.form.errors.as_data())
+    said = form.cleaned_data
+    name = said["format"] or "csv"
+    format = FORMATS[name]
+    with_pictures = said["images"] or format.needs_pictures
+    export = Export(
+        label_set,
+        chosen(filters.qs, suggested=bool(said["include"])),
+        reviews,
+        columns=_columns(format, said["columns"]),
+        raw=said["raw"],
+        pictures=Pictures(said["size"] or 0, said["jpeg"]) if with_pictures else None,
+        splits=_splits(label_set, said["split"], said["seed"] or 0) if said["split"] else None,
+        prefix=said["prefix"],
+    )
+    return export, format, name
+
+
+def _columns(format: Format, asked: Sequence[str]) -> Sequence[str]:
+    """Raises ValidationError for one that the format has no place for."""
+    if strange := [name for name in asked if name not in format.columns]:
+        allowed = f"There are {', '.join(format.columns)}." if format.columns else "This format has its own."
+        raise ValidationError({"columns": f"{format.title} has no column “{strange[0]}”. {allowed}"})
+    return asked or format.usual
+
+
+def _splits(label_set: LabelSet, shares: tuple[int, ...], seed: int) -> Splits:
+    """Near-duplicates stay together, whatever was decided about them."""
+    pairs = NearDuplicate.objects.filter(project=label_set.project_id).order_by()
+    rows = list(pairs.values_list("first", "second", "first__sha256", "second__sha256"))
+    hashes = {
+        pk: sha256 for first, second, *both in rows for pk, sha256 in zip((first, second), both, strict=True)
+    }
+    return Splits(shares, seed, ((first, second) for first, second, *_ in rows), hashes)
 
 
 def download(
     label_set: LabelSet, user: User, params: QueryDict, reviews: QuerySet[Review]
 ) -> StreamingHttpResponse:
-    """An export as a file, for pages and API alike. Raises ValidationError for what `params` may not say.
-
-    `reviews`: those of the label set that the person may see, of which JSONL tells.
-
-    They are `format=csv|jsonl`, `images=1` for a ZIP with the pictures, `include=suggested`, `raw=1`, and
-    ImageFilter's.
-    """
-    form, filters = Download(params), ImageFilter(params, label_set.images(), label_set=label_set, user=user)
-    if not (form.is_valid() and filters.is_valid()):
-        raise ValidationError(form.errors.as_data() | filters.form.errors.as_data())
-    asked = form.cleaned_data
-    name = asked["format"] or "csv"
-    images = chosen(filters.qs, suggested=bool(asked["include"]))
-    file_name = f"{label_set.project.slug}-{slugify(label_set.name) or label_set.pk}"
-    if asked["images"]:
-        parts = archive(label_set, images, name, asked["raw"], reviews)
-        return _attachment(parts, "application/zip", f"{file_name}.zip")
-    lines = write(label_set, images, name, asked["raw"], reviews)
-    return _attachment(_blocks(lines), FORMATS[name].content_type, f"{file_name}.{name}")
+    """An export as a file, for pages, API and commands alike. Raises ValidationError as `asked_for`, and
+    where a label can't be written in the format."""
+    export, format, name = asked_for(label_set, user, params, reviews)
+    base = f"{label_set.project.slug}-{slugify(label_set.name) or label_set.pk}"
+    files = format.files(export)
+    if len(files) == 1 and (export.pictures is None or format.holds_pictures):
+        [(path, write)] = files
+        return _attachment(_encoded(write()), format.content_type, f"{base}.{path.rpartition('.')[2]}")
+    return _archive(export, format, f"{base}.zip")
 
 
-def _blocks(lines: Iterator[str]) -> Iterator[str]:
-    """Many lines in one write: a response costs by the part."""
-    while some := list(islice(lines, ROWS_AT_ONCE)):
-        yield "".join(some)
+def _encoded(parts: Iterable[str | bytes]) -> Iterator[bytes]:
+    """As bytes, many short parts in one: a response costs by the part."""
+    block: list[bytes] = []
+    size = 0
+    for part in parts:
+        block.append(part.encode() if isinstance(part, str) else part)
+        size += len(block[-1])
+        if size >= export_zip.BLOCK:
+            yield b"".join(block)
+            block, size = [], 0
+    if block:
+        yield b"".join(block)
 
 
-def _attachment(
-    parts: Iterator[str] | Iterator[bytes], content_type: str, file_name: str
-) -> StreamingHttpResponse:
+def _archive(export: Export, format: Format, file_name: str) -> StreamingHttpResponse:
+    """A ZIP. Up to MOST_COUNTED images it is read before, so that all of it tells of the same rows and, with
+    pictures as they are stored, its length is known."""
+    if not export.spool(MOST_COUNTED):
+        texts = ((name, _encoded(write())) for name, write in format.files(export))
+        whole = export_zip.stream(chain(texts, _pictures(export, format)))
+        return _attachment(whole, "application/zip", file_name)
+    written = [(name, _aside(_encoded(write()))) for name, write in format.files(export)]
+    texts = ((name, _read(file)) for name, file in written)
+    whole = export_zip.stream(chain(texts, _pictures(export, format)))
+    response = _attachment(whole, "application/zip", file_name)
+    if export.pictures is None or export.pictures.are_stored:
+        sizes = chain(((name, file.tell()) for name, file in written), _sizes(export, format))
+        response["Content-Length"] = export_zip.length(sizes)
+    return response
+
+
+def _aside(parts: Iterable[bytes]) -> IO[bytes]:
+    """The parts in a file of their own, at its end."""
+    # Closed by who reads it to its end.
+    file = TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+    file.writelines(parts)
+    return file
+
+
+def _read(file: IO[bytes]) -> Iterator[bytes]:
+    with file:
+        file.seek(0)
+        while block := file.read(export_zip.BLOCK):
+            yield block
+
+
+def _rows(export: Export, format: Format) -> Iterator[tuple[str, Path, Row]]:
+    """Where each picture goes, and where it is."""
+    if export.pictures is None:
+        return
+    for row in export.all_rows() if format.tells_all else export.rows():
+        if path := row.path:
+            yield format.place(export, row), path, row
+
+
+def _pictures(export: Export, format: Format) -> Iterator[Entry]:
+    for place, path, row in _rows(export, format):
+        yield place, export_pictures.content(path, row.form, export.pictures)
+
+
+def _sizes(export: Export, format: Format) -> Iterator[tuple[str, int]]:
+    for place, path, _ in _rows(export, format):
+        yield place, path.stat().st_size
+
+
+def _attachment(parts: Iterator[bytes], content_type: str, file_name: str) -> StreamingHttpResponse:
     disposition = content_disposition_header(as_attachment=True, filename=file_name)
     headers = {"Content-Disposition": disposition, "Cache-Control": "no-store"}
     return StreamingHttpResponse(parts, content_type=content_type, headers=headers)

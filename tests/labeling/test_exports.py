@@ -15,7 +15,7 @@ from django.core.exceptions import ValidationError
 from django.http import QueryDict
 
 from gallery.models import Image, Project
-from labeling import exports
+from labeling import export_table, export_zip, exports
 from labeling.models import Annotation, Label, LabelSet, Review
 from labeling.review import Decision, Verdict, decide, undo
 from tests.conftest import picture
@@ -285,8 +285,14 @@ def test_no_path_of_the_server_is_told(colours: LabelSet, settings: object) -> N
 
 @pytest.mark.parametrize("query", ["", "format=jsonl"])
 def test_a_long_export_comes_in_parts_and_in_few_queries(
-    project: Project, owner: User, query: str, django_assert_max_num_queries: object
+    project: Project,
+    owner: User,
+    query: str,
+    django_assert_max_num_queries: object,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(export_table, "ROWS_AT_ONCE", 400)
+    monkeypatch.setattr(export_zip, "BLOCK", 10_000)
     many = rows.label_set(project, "cat", "dog")
     images = rows.images(project, 1100)
     rows.match(many, images)

@@ -22,6 +22,7 @@ from django.core.management import call_command
 from django.core.management.base import BaseCommand, CommandError
 from django.db import transaction
 from django.db.models import QuerySet
+from django.http import QueryDict
 from tqdm import tqdm
 
 from clipsite.prepare import prepare
@@ -107,7 +108,7 @@ class Command(BaseCommand):
             self.wait(label_set, process)
         shown = label_set.images().filter(pk__in=upload.entries.values("image"))
         self.table(label_set, shown, drawn=not images)
-        self.write_csv(label_set)
+        self.write_csv(label_set, user)
         return label_set
 
     def say(self, text: str) -> None:
@@ -204,12 +205,12 @@ class Command(BaseCommand):
         if drawn:
             self.say(f"\n{sum(right.values())} of {len(matched)} labelled as they were drawn.")
 
-    def write_csv(self, label_set: LabelSet) -> None:
+    def write_csv(self, label_set: LabelSet, user: User) -> None:
         path = settings.DATA_DIR / f"{label_set.project.slug}.csv"
-        images = exports.chosen(label_set.images(), suggested=True)
-        with path.open("w", newline="") as file:
-            file.writelines(exports.write(label_set, images, "csv"))
-        self.say(f"Wrote {images.count()} rows to {path}")
+        asked = QueryDict("format=csv&include=suggested")
+        with path.open("wb") as file:
+            file.writelines(exports.download(label_set, user, asked, label_set.reviews.all()))
+        self.say(f"Wrote {label_set.matches.count()} rows to {path}")
 
     def say_where(self, label_set: LabelSet, port: int, serve: bool) -> None:
         if not serve:

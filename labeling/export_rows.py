@@ -1,0 +1,171 @@
+"""What is exported, and its rows as the formats take them: with names for files, folders and splits."""
+
+import marshal
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path, PurePath
+from tempfile import TemporaryFile
+from typing import IO, Any, NamedTuple
+
+from django.conf import settings
+from django.db.models import QuerySet
+
+from gallery.models import Image
+from labeling.export_names import UNLABELLED, FileNames, folders
+from labeling.export_table import COLUMNS, Columns, tables
+from labeling.models import UNREVIEWED, Annotation, LabelSet, Review
+from labeling.splits import NAMES, Splits
+
+
+class Row(NamedTuple):
+    """An image in an export: COLUMNS, of which `file_name` is unique, and its folder."""
+
+    id: int
+    file_name: str
+    sha256: str
+    width: int
+    height: int
+    label: str | None
+    status: str
+    source: str
+    decided_by: str | None
+    decided_at: str | None
+    suggested_label: str | None
+    similarity: float | None
+    probability: float | None
+    margin: float | None
+    runner_up: str | None
+    model: str | None
+    split: str | None
+    file: str
+    form: str
+
+    @property
+    def path(self) -> Path | None:
+        """The picture, if it is still there."""
+        path = Path(Image._meta.get_field("file").storage.path(self.file)) if self.file else None
+        return path if path and path.exists() else None
+
+    @property
+    def is_suggestion(self) -> bool:
+        return self.status == UNREVIEWED
+
+    @property
+    def stem(self) -> str:
+        return self.file_name.rpartition(".")[0] or self.file_name
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """How pictures go along: as they are, or at most `side` pixels a side, or as JPEG."""
+
+    side: int = 0
+    jpeg: bool = False
+
+    @property
+    def are_stored(self) -> bool:
+        """Whether each is the file that was uploaded."""
+        return not self.side and not self.jpeg
+
+
+@dataclass
+class Export:
+    """One export: which images, what of them, and how. Its rows can be gone through several times."""
+
+    label_set: LabelSet
+    images: QuerySet[Image]  # export_table.chosen
+    reviews: QuerySet[Review]  # those that may be told
+    columns: Sequence[str] = COLUMNS
+    raw: bool = False
+    pictures: Pictures | None = None
+    splits: Splits | None = None
+    # Label Studio takes pictures by addresses that begin so.
+    prefix: str = ""
+    _spool: IO[bytes] | None = field(default=None, repr=False)
+
+    @cached_property
+    def labels(self) -> list[str]:
+        return [label.name for label in self.label_set.labels.all()]
+
+    @cached_property
+    def folders(self) -> dict[str, str]:
+        """Raises ValidationError where labels can't be folders."""
+        return folders(self.labels)
+
+    def folder(self, row: Row) -> str:
+        return UNLABELLED if row.label is None else self.folders[row.label]
+
+    @property
+    def split_names(self) -> Sequence[str]:
+        return (
+            [name for name, share in zip(NAMES, self.splits.shares, strict=True) if share]
+            if self.splits
+            else []
+        )
+
+    def tables(self) -> Iterator[Columns]:
+        """With the names that images have here, which may be the same."""
+        return tables(self.label_set, self.images, self.splits)
+
+    def named_tables(self) -> Iterator[Columns]:
+        """With file names that are unique, and where each file is and what it is."""
+        if self._spool is None:
+            yield from self._named()
+            return
+        self._spool.seek(0)
+        while table := marshal.load(self._spool):
+            yield table
+
+    def spool(self, most: int) -> bool:
+        """Read everything once, so that each file of an archive tells of the same rows.
+
+        False, and nothing is kept, where there are more than `most` images.
+        """
+        # Closed with the export.
+        spool = TemporaryFile(dir=settings.FILE_UPLOAD_TEMP_DIR)  # noqa: SIM115
+        count = 0
+        for table in self._named():
+            count += len(table["id"])
+            if count > most:
+                return False
+            marshal.dump({name: list(column) for name, column in table.items()}, spool)
+        marshal.dump(None, spool)
+        self._spool = spool
+        return True
+
+    def _named(self) -> Iterator[Columns]:
+        names = FileNames()
+        for table in self.tables():
+            files = self._files(table["id"])
+            unique = [
+                names.of(pk, name, Path(files[pk][0]).suffix)
+                for pk, name in zip(table["id"], table["file_name"], strict=True)
+            ]
+            if self.pictures and self.pictures.jpeg:
+                unique = [f"{PurePath(name).stem}.jpg" for name in unique]
+            stored, forms = zip(*(files[pk] for pk in table["id"]), strict=True)
+            yield table | {"file_name": unique, "file": stored, "form": forms}
+
+    def _files(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
+        """The stored file of each image and its format; empty where the image is deleted by now."""
+        rows = Image.everything.filter(project=self.label_set.project_id, pk__gte=ids[0], pk__lte=ids[-1])
+        found = {pk: (file, form) for pk, file, form in rows.values_list("pk", "file", "format")}
+        return {pk: found.get(pk, ("", "")) for pk in ids}
+
+    def rows(self, split: str | None = None) -> Iterator[Row]:
+        """Images with an answer or a suggestion, of one split where one is named. With pictures, those alone
+        whose picture is there."""
+        for row in self.all_rows():
+            told = row.status != Annotation.Status.DISPUTED and split in (None, row.split)
+            if told and (self.pictures is None or row.path):
+                yield row
+
+    def all_rows(self) -> Iterator[Row]:
+        for table in self.named_tables():
+            yield from map(Row._make, zip(*(table[name] for name in Row._fields), strict=True))
+
+
+def plain(row: Row, columns: Sequence[str]) -> dict[str, Any]:
+    """Those of its columns, as JSON has them."""
+    return {name: getattr(row, name) for name in columns}

@@ -1,0 +1,130 @@
+"""What an export says of each image: columns of a few thousand rows at a time, each read for itself."""
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db.models import CharField, F, Q, QuerySet
+from django.db.models.functions import Cast
+
+from gallery.models import Image
+from labeling import embeddings
+from labeling.models import UNREVIEWED, Annotation, LabelSet, Review, ScoringRun
+from labeling.splits import Splits
+
+COLUMNS = (
+    *("id", "file_name", "sha256", "width", "height"),
+    *("label", "status", "source", "decided_by", "decided_at"),
+    *("suggested_label", "similarity", "probability", "margin", "runner_up", "model", "split"),
+)
+FIGURES = ("similarity", "probability", "margin")
+# A column more, which no export has: the id of the run that matched the image.
+RUN = "run"
+# Each is a query of its own, so that no read is held open for as long as somebody's download takes.
+ROWS_AT_ONCE = 4000
+# What is read of each image, in the order of `_columns`.
+FIELDS = (
+    *("pk", "name", "sha256", "width", "height"),
+    *("settled_label", "settled_status", "source", "decider", "decided"),
+    *("suggested_id", "similarity", "probability", "margin", "runner_up_id", "run_id"),
+)
+
+Columns = dict[str, Sequence[Any]]
+
+
+def chosen(images: QuerySet[Image], suggested: bool) -> QuerySet[Image]:
+    """The images that an export holds: settled ones, and with `suggested` those that CLIP has labelled."""
+    read = images.annotate(
+        run_id=F("match__run_id"),
+        settled_label=F("annotation__label_id"),
+        settled_status=F("annotation__status"),
+        source=F("annotation__source"),
+        decider=F("annotation__decided_by_id"),
+        # As text: to make dates of a million rows and text of these costs more than to read them.
+        decided=Cast("annotation__decided_at", CharField()),
+    )
+    held = Q(settled_status__isnull=False)
+    if suggested:
+        held |= Q(run_id__isnull=False)
+    return read.filter(held).order_by("pk")
+
+
+class Names:
+    """The labels, people and models that rows name by id."""
+
+    def __init__(self, label_set: LabelSet) -> None:
+        self.labels = {None: None} | dict(label_set.labels.values_list("pk", "name"))
+        self.models = {None: None} | dict(label_set.runs.values_list("pk", "model"))
+        self.users: dict[int | None, str | None] = {None: None}
+
+    def of_users(self, ids: Sequence[int | None]) -> list[str | None]:
+        if unknown := set(ids) - self.users.keys():
+            found = get_user_model().objects.filter(pk__in=unknown).values_list("pk", "username")
+            self.users |= dict.fromkeys(unknown) | dict(found)
+        return [self.users[pk] for pk in ids]
+
+
+def tables(label_set: LabelSet, images: QuerySet[Image], splits: Splits | None = None) -> Iterator[Columns]:
+    """COLUMNS of `chosen` images, some thousand rows at a time, in the order of their ids."""
+    names, last = Names(label_set), 0
+    # Only the columns are told apart, not the rows: values_list makes plain tuples.
+    values = images.values_list(*FIELDS)
+    while some := list(values.filter(pk__gt=last)[:ROWS_AT_ONCE]):
+        last = some[-1][0]
+        yield _columns(some, names, splits)
+
+
+def _columns(some: Sequence[tuple], names: Names, splits: Splits | None) -> Columns:
+    ids, file_names, sha256, width, height, label, status, source, by, at, *match = zip(*some, strict=True)
+    suggested, similarity, probability, margin, runner_up, run = match
+    if None in status:  # suggestions, marked as such
+        label = [mine if said else best for mine, said, best in zip(label, status, suggested, strict=True)]
+        status = [said or UNREVIEWED for said in status]
+        source = [said or Annotation.Source.AUTO.value for said in source]
+    cells = (
+        *(ids, _composed(file_names), sha256, width, height),
+        *([names.labels.get(pk) for pk in label], status, source, names.of_users(by), _dates(at)),
+        [names.labels.get(pk) for pk in suggested],
+        *(similarity, probability, margin),
+        *([names.labels.get(pk) for pk in runner_up], [names.models.get(pk) for pk in run]),
+        splits.of(ids, sha256) if splits else [None] * len(ids),
+    )
+    return dict(zip((*COLUMNS, RUN), (*cells, run), strict=True))
+
+
+def _composed(file_names: Sequence[str]) -> Sequence[str]:
+    if "".join(file_names).isascii():
+        return file_names
+    return [unicodedata.normalize("NFC", name) for name in file_names]
+
+
+def _dates(texts: Sequence[str | None]) -> list[str | None]:
+    """ISO 8601 of what a database writes: a space before the time, and `+00`, or nothing, for UTC."""
+    return [None if text is None else f"{text[:10]}T{text[11:].removesuffix('+00')}+00:00" for text in texts]
+
+
+def similarities(table: Columns) -> Iterator[tuple[list[str], Sequence[int], list[list[float]]]]:
+    """For each run that matched images of this table: its labels, the images, and of each of them the
+    similarity to each label."""
+    by_run = defaultdict(list)
+    for image_id, run_id in zip(table["id"], table[RUN], strict=True):
+        by_run[run_id].append(image_id)
+    for run in ScoringRun.objects.filter(pk__in=by_run.keys() - {None}).order_by("pk"):
+        ids, vectors = embeddings.load(by_run[run.pk], run.model)
+        if ids:
+            labels = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
+            yield [label["name"] for label in run.labels], ids, (vectors @ labels.T).tolist()
+
+
+def told(
+    reviews: QuerySet[Review], image_ids: Sequence[int], names: Names
+) -> Iterator[tuple[int, str | None, str, str, str]]:
+    """Image, user, label's name, verdict and date of those of the reviews that are about these images or
+    any between them, oldest first for each."""
+    some = reviews.filter(image__gte=min(image_ids), image__lte=max(image_ids)).order_by("image", "id")
+    fields = ("image_id", "user_id", "label_name", "verdict", Cast("at", CharField()))
+    if rows := list(some.values_list(*fields)):
+        ids, users, labels, verdicts, dates = zip(*rows, strict=True)
+        yield from zip(ids, names.of_users(users), labels, verdicts, _dates(dates), strict=True)
