@@ -209,6 +209,7 @@ UPLOAD_MAX_PIXELS = env.int("UPLOAD_MAX_PIXELS", default=50_000_000)
 UPLOAD_MAX_SIDE = env.int("UPLOAD_MAX_SIDE", default=16_384)
 UPLOAD_MAX_ZIP_BYTES = env.int("UPLOAD_MAX_ZIP_BYTES", default=4 * 1024**3)
 UPLOAD_MAX_ZIP_ENTRIES = env.int("UPLOAD_MAX_ZIP_ENTRIES", default=100_000)
+IMPORT_MAX_BYTES = env.int("IMPORT_MAX_BYTES", default=512 * 1024**2)
 PROJECT_MAX_IMAGES = env.int("PROJECT_MAX_IMAGES", default=1_000_000)
 PROJECT_MAX_BYTES = env.int("PROJECT_MAX_BYTES", default=1024**4)
 # Pictures are taken in only while so much is free: what people decide must find room to the last.

@@ -23,7 +23,7 @@ class Role(models.TextChoices):
 ACTIONS: dict[str, set[str]] = {
     Role.VIEWER: {"view", "export"},
     Role.LABELER: {"upload", "review", "comment"},
-    Role.REVIEWER: {"edit labels", "run", "delete images", "undo for others", "settle disputes"},
+    Role.REVIEWER: {"edit labels", "run", "delete images", "undo for others", "settle disputes", "import"},
     Role.OWNER: {"edit project", "manage members", "assign", "delete project"},
 }
 

@@ -82,8 +82,11 @@ def _is_junk(name: str) -> bool:
     return name.startswith(JUNK[0]) or PurePosixPath(name).name in JUNK[1:]
 
 
-def content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
-    """One entry, a piece at a time, read no further than a single file may be. Raises BadPicture."""
+def content(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int | None = None) -> Iterator[bytes]:
+    """One entry, a piece at a time, of `most` bytes, or read no further than a picture may be.
+
+    Raises BadPicture.
+    """
     if info.flag_bits & 0x1:
         raise BadPicture("Encrypted: unpack the ZIP and send the pictures themselves.", status=415)
     if info.filename.lower().endswith(".zip"):
@@ -91,7 +94,7 @@ def content(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> Iterator[bytes]:
     if info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
         reason = "Packed in a way that is not read here: make the ZIP anew, with “deflate” or without any."
         raise BadPicture(reason, status=415)
-    left = _read_at_most(info)
+    left = _read_at_most(info) if most is None else most
     try:
         with archive.open(info) as entry:
             while left > 0 and (chunk := entry.read(min(left, CHUNK))):

@@ -180,13 +180,18 @@ def named_files(database: sqlite3.Connection) -> Iterator[str]:
     return (name for (name,) in database.execute(f"{_names_sql()} ORDER BY 1"))
 
 
-def _names_sql() -> str:
-    columns = [
-        (model._meta.db_table, field.column)
+def file_fields() -> list[FileField]:
+    """Every field of every model that names a file."""
+    return [
+        field
         for model in apps.get_models()
         for field in model._meta.local_fields
         if isinstance(field, FileField)
     ]
+
+
+def _names_sql() -> str:
+    columns = [(field.model._meta.db_table, field.column) for field in file_fields()]
     select = """SELECT "{1}" FROM "{0}" WHERE "{1}" != ''"""
     return " UNION ".join(select.format(*column) for column in columns)
 

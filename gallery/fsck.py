@@ -13,13 +13,13 @@ from typing import Any
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.db.models.fields.files import FieldFile
 from tqdm import tqdm
 
 from gallery import backups, decoder, derived, intake
 from gallery.decoding import BadPicture
-from gallery.models import Image, Upload
+from gallery.models import Image
 
 AT_ONCE = 1000
 WORDS = {"file": "original", "preview": "preview", "thumbnail": "thumbnail"}
@@ -92,12 +92,19 @@ def _rows_without_file(scratch: sqlite3.Connection, repair: bool) -> Iterator[Fi
         # It may have been deleted since it was read.
         if missing and Image.everything.filter(pk=image.pk).exists():
             yield from _of_image(image, missing, repair)
-    for upload in _each("Uploads", Upload.objects.exclude(archive="").only("archive")):
-        if not _named(scratch, upload.archive) and Upload.objects.filter(
-            pk=upload.pk, archive=upload.archive
-        ):
-            yield Finding(f"upload {upload.pk}: its waiting ZIP is missing ({upload.archive.name})")
+    for field in backups.file_fields():
+        if field.model is not Image:
+            yield from _waiting(scratch, field.model, field.name)
     scratch.execute("COMMIT")
+
+
+def _waiting(scratch: sqlite3.Connection, model: type[Model], field: str) -> Iterator[Finding]:
+    """Files that wait for a worker, and are removed when they are used up."""
+    called = model._meta.verbose_name
+    for row in _each(called.capitalize(), model.objects.exclude(**{field: ""}).only(field)):
+        file = getattr(row, field)
+        if not _named(scratch, file) and model.objects.filter(pk=row.pk, **{field: file.name}).exists():
+            yield Finding(f"{called} {row.pk}: its waiting file is missing ({file.name})")
 
 
 def _named(scratch: sqlite3.Connection, file: FieldFile) -> bool:

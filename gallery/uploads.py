@@ -3,7 +3,7 @@
 import math
 import time
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from gallery import access, archives, decoder, derived, intake
+from gallery import access, archives, backups, decoder, derived, intake
 from gallery.access import User
 from gallery.decoding import SUFFIXES, BadPicture
 from gallery.intake import Received, StorageFull
@@ -177,18 +177,26 @@ def delete_project(project: Project) -> None:
     """Delete a project, everything in it, and, once that is committed, its files."""
     project_id = project.pk
     images = list(project.images(manager="everything").only("file", "preview", "thumbnail"))
-    archives = [upload.archive for upload in project.uploads.exclude(archive="").only("archive")]
+    waiting = list(_waiting_files(project))
     with transaction.atomic():
         project.delete()
-        transaction.on_commit(lambda: _discard(images, archives))
+        transaction.on_commit(lambda: _discard(images, waiting))
         transaction.on_commit(lambda: derived.discard(project_id))
 
 
-def _discard(images: Iterable[Image], archives: Iterable[FieldFile]) -> None:
+def _waiting_files(project: Project) -> Iterator[FieldFile]:
+    """Files of the project that wait for a worker, whatever kind of row has them."""
+    for field in backups.file_fields():
+        if field.model is not Image:
+            rows = field.model.objects.filter(project=project).exclude(**{field.name: ""})
+            yield from (getattr(row, field.name) for row in rows.only(field.name))
+
+
+def _discard(images: Iterable[Image], waiting: Iterable[FieldFile]) -> None:
     for image in images:
         discard_files(image)
-    for archive in archives:
-        archive.storage.delete(archive.name)
+    for file in waiting:
+        file.storage.delete(file.name)
 
 
 def _receive_zip(upload: Upload, file: File) -> None:

@@ -5,6 +5,7 @@ from labeling import (
     assignment_api,
     batch_api,
     duplicate_api,
+    import_api,
     map_api,
     queue_api,
     review_api,
@@ -17,6 +18,11 @@ from labeling import (
 
 urlpatterns = [
     path("projects/<slug:slug>/label-sets/", api.LabelSets.as_view(), name="api-label-sets"),
+    path("projects/<slug:slug>/imports/", import_api.ProjectImports.as_view(), name="api-project-imports"),
+    path("label-sets/<int:pk>/import/", import_api.LabelSetImports.as_view(), name="api-imports"),
+    path("imports/<int:pk>/", import_api.ImportDetail.as_view(), name="api-import"),
+    path("imports/<int:pk>/confirm/", import_api.ImportConfirm.as_view(), name="api-import-confirm"),
+    path("imports/<int:pk>/cancel/", import_api.ImportCancel.as_view(), name="api-import-cancel"),
     path("projects/<slug:slug>/search/", search_api.ProjectSearch.as_view(), name="api-project-search"),
     path("search/", search_api.Search.as_view(), name="api-search"),
     path("projects/<slug:slug>/duplicates/", duplicate_api.Duplicates.as_view(), name="api-duplicates"),

@@ -3,7 +3,8 @@
 import logging
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import OperationalError, transaction
@@ -150,6 +151,24 @@ def start(batch: Batch, image_ids: Sequence[int]) -> Batch:
     return batch
 
 
+def start_import(batch: Batch, parts: Iterable[tuple[list[int], list[Any]]]) -> Batch:
+    """Store an import of `batch.total` images with its parts, each some images and what is said of them, and
+    carry it out as `start`."""
+    batch.state = State.RUNNING
+    with transaction.atomic():
+        batch.save(force_insert=True)
+        BatchPart.objects.bulk_create(
+            (BatchPart(batch=batch, image_ids=ids, said=said, size=len(ids)) for ids, said in parts),
+            batch_size=AT_ONCE,
+        )
+        if batch.total > IN_REQUEST:
+            runs.ring()
+    if batch.total <= IN_REQUEST:
+        _carry_out(batch)
+        batch.refresh_from_db(fields=["state", "error"])
+    return batch
+
+
 def _slices(image_ids: Sequence[int]) -> Iterator[Sequence[int]]:
     return (image_ids[start : start + AT_ONCE] for start in range(0, len(image_ids), AT_ONCE))
 
@@ -200,7 +219,10 @@ def _write(batch: Batch, part: BatchPart) -> bool:
         return False
     if BatchPart.objects.filter(pk=part.pk, done=False).update(done=True):
         running.label_set = batch.label_set
-        left = PARTS[running.kind](running, part.image_ids)
+        if running.kind == Kind.IMPORT:
+            left = review.import_part(running, part)
+        else:
+            left = PARTS[running.kind](running, part.image_ids)
         BatchPart.objects.filter(pk=part.pk).update(left=left)
     return True
 

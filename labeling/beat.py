@@ -5,11 +5,12 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
-from gallery.models import Image, Project
+from gallery.models import Image, Project, Upload
 from labeling import holder, layouts, runs
 from labeling.models import (
     Batch,
     DuplicateSearch,
+    LabelImport,
     MapLayout,
     ScoringChunk,
     ScoringRun,
@@ -25,7 +26,8 @@ def free_what_the_dead_hold() -> None:
     """Let go of chunks, looks and maps whose process on this machine is dead, before their lease ends."""
     here = {"state": "running", "token__startswith": holder.here()}
     maps = MapLayout.objects.defer("image_ids", "points")
-    for rows in (ScoringChunk.objects, UnknownsRun.objects, DuplicateSearch.objects, maps):
+    leased = (ScoringChunk, UnknownsRun, DuplicateSearch, LabelImport)
+    for rows in (*(model.objects for model in leased), maps):
         for held in rows.filter(**here):
             if holder.is_dead(held.token):
                 rows.filter(pk=held.pk, token=held.token).update(leased_until=timezone.now())
@@ -41,7 +43,12 @@ def ring_for_waiting() -> bool:
     looks = UnknownsRun.objects.filter(
         Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, leased_until__lte=timezone.now())
     )
-    unattended = batches.exists() or looks.exists() or (waiting.exists() and not at_work.exists())
+    imports = LabelImport.objects.filter(
+        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, leased_until__lte=timezone.now())
+    ).exclude(upload__state=Upload.State.OPEN)
+    unattended = (
+        batches.exists() or looks.exists() or imports.exists() or (waiting.exists() and not at_work.exists())
+    )
     if unattended:
         runs.ring()
     if maps := layouts.waits():

@@ -175,6 +175,8 @@ def _what(batch: Batch, tallies: dict[uuid.UUID, Tally], is_blind: bool) -> str:
         return f"asked for {batch.votes} vote{'' if batch.votes == 1 else 's'}"
     if batch.kind == Kind.ASSIGN:
         return f"assigned {number:,} to {batch.assignee.get_username() if batch.assignee else 'somebody'}"
+    if batch.kind == Kind.IMPORT:
+        return f"imported labels of {number:,} image{'' if number == 1 else 's'}"
     if is_blind:
         return f"gave {number:,} vote{'' if number == 1 else 's'}"
     if mine.said:

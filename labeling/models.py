@@ -10,7 +10,7 @@ from django.db.models import Case, F, FilteredRelation, Q, Value, When
 from django.urls import reverse
 from django.utils import timezone
 
-from gallery.models import ForUser, Image, ImageScoped, OfShownImages, Project
+from gallery.models import ForUser, Image, ImageScoped, OfShownImages, Project, Upload
 
 DEFAULT_TEMPLATE = "a photo of a {label}."
 
@@ -265,6 +265,7 @@ class Batch(models.Model):
         REDO = "redo", "redone"
         VOTES = "votes", "votes changed"
         ASSIGN = "assign", "assigned"
+        IMPORT = "import", "imported"
 
     class State(models.TextChoices):
         RUNNING = "running", "in progress"
@@ -317,6 +318,9 @@ class BatchPart(models.Model):
     size = models.PositiveIntegerField()
     done = models.BooleanField(default=False)
     left = models.PositiveIntegerField(default=0, help_text="Images that were left as they were.")
+    said = models.JSONField(
+        null=True, blank=True, help_text="Of an import: [verdict, label's id] of each image."
+    )
 
     class Meta:
         ordering = ["id"]
@@ -346,6 +350,7 @@ class Review(models.Model):
     suggested_probability = models.FloatField(null=True, blank=True)
     batch = models.ForeignKey(Batch, on_delete=models.CASCADE, related_name="reviews")
     settles = models.BooleanField(default=False, help_text="A reviewer's word: it stands over all votes.")
+    imported = models.BooleanField(default=False, help_text="It was read from a file.")
     undoes = models.OneToOneField(
         "self", null=True, blank=True, on_delete=models.CASCADE, related_name="undone_by"
     )
@@ -631,6 +636,71 @@ class MapLayout(Leased):
 
     def __str__(self) -> str:
         return f"map {self.pk}"
+
+
+class LabelImport(Leased):
+    """A file of labels: read to show what it would do, then written as one batch."""
+
+    class Step(models.TextChoices):
+        READ = "read", "read"
+        WRITE = "write", "write"
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="imports")
+    # None until it is written, where the file's own labels make a new one.
+    label_set = models.ForeignKey(
+        LabelSet, null=True, blank=True, on_delete=models.CASCADE, related_name="imports"
+    )
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    name = models.CharField(max_length=255, help_text="Of the file.")
+    format = models.CharField(max_length=20)
+    # Its labels alone: pictures that came along are an upload.
+    file = models.FileField(upload_to="imports", blank=True, max_length=200)
+    upload = models.ForeignKey(Upload, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    step = models.CharField(max_length=10, choices=Step.choices, default=Step.READ)
+    choices = models.JSONField(default=dict, help_text="What a person chose of what it would do.")
+    report = models.JSONField(default=dict, help_text="What was found in the file.")
+    batch = models.ForeignKey(Batch, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
+    created_at = models.DateTimeField(default=timezone.now)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["state"])]
+
+    def __str__(self) -> str:
+        return self.name
+
+    def get_absolute_url(self) -> str:
+        return reverse("import", args=[self.pk])
+
+
+class GroundTruth(models.Model):
+    """What an image is known to show, to measure CLIP against. It settles nothing."""
+
+    image = models.ForeignKey(Image, on_delete=models.CASCADE, related_name="ground_truths")
+    label_set = models.ForeignKey(LabelSet, on_delete=models.CASCADE, related_name="ground_truths")
+    label = models.ForeignKey(
+        Label,
+        null=True,
+        blank=True,
+        on_delete=models.CASCADE,
+        related_name="+",
+        help_text="None of them: empty.",
+    )
+    source = models.ForeignKey(LabelImport, on_delete=models.CASCADE, related_name="ground_truths")
+
+    objects = OfShownImages()
+    everything = ImageScoped.as_manager()
+
+    class Meta:
+        # Of several files the newest counts; where it is taken back, the one before counts again.
+        constraints = [
+            models.UniqueConstraint(fields=["label_set", "image", "source"], name="one_ground_truth_a_file")
+        ]
+
+    def __str__(self) -> str:
+        return self.label.name if self.label else "none of these"
 
 
 class Keymap(models.Model):

@@ -174,22 +174,66 @@ def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
     if batch.verdict == Verdict.ACCEPTED and batch.label_id is None:
         matched = label_set.matches.filter(image__in=there).values_list("image_id", flat=True)
         there = {image_id: there[image_id] for image_id in matched}
-    # By when it was asked for: what waited before this one may have been written a moment ago.
-    newer = label_set.reviews.filter(DECIDES, image__in=there, batch__at__gt=batch.at, undone_by=None)
-    asked = votes.asked(label_set)
-    if asked > 1:
-        newer = newer.filter(Q(settles=True) | Q(user=batch.user_id))
-    decided = set(newer.values_list("image_id", flat=True))
+    decided = _decided_since(batch, there)
     decisions = [
         Decision(image_id, Verdict(batch.verdict), batch.label_id)
         for image_id in image_ids
         if image_id in there and image_id not in decided
     ]
     reviews = Review.objects.bulk_create(_reviews(batch, decisions), batch_size=AT_ONCE)
-    # Where the last word settles, it is the one just written.
-    last_words = {review.image_id: [review] for review in reviews} if asked == 1 else None
-    settle(label_set, [decision.image_id for decision in decisions], last_words)
+    _settle_by(label_set, reviews)
     return len(image_ids) - len(decisions)
+
+
+def _decided_since(batch: Batch, image_ids: Collection[int]) -> set[int]:
+    """Images about which somebody decided after the batch was asked for."""
+    # By when it was asked for: what waited before this one may have been written a moment ago.
+    newer = batch.label_set.reviews.filter(
+        DECIDES, image__in=image_ids, batch__at__gt=batch.at, undone_by=None
+    )
+    if votes.asked(batch.label_set) > 1:
+        newer = newer.filter(Q(settles=True) | Q(user=batch.user_id))
+    return set(newer.values_list("image_id", flat=True))
+
+
+def _settle_by(label_set: LabelSet, reviews: Sequence[Review]) -> None:
+    """Where the last word settles, it is one of these, just written."""
+    last_words = {review.image_id: [review] for review in reviews} if votes.asked(label_set) == 1 else None
+    settle(label_set, [review.image_id for review in reviews], last_words)
+
+
+def import_part(batch: Batch, part: BatchPart) -> int:
+    """Write the part of an import: a verdict, and a label's id or none, for each image.
+
+    Inside a transaction. Returns how many were left: the image or the label is gone, or somebody decided
+    after the import was asked for.
+    """
+    label_set = batch.label_set
+    there = _locked(label_set, part.image_ids)
+    decided = _decided_since(batch, there)
+    labels = {label.pk: label for label in label_set.labels.all()}
+    matches = {match.image_id: match for match in label_set.matches.filter(image__in=there)}
+    reviews = [
+        Review(
+            image_id=image_id,
+            label_set=label_set,
+            user_id=batch.user_id,
+            label=labels.get(label_id),
+            label_name=labels[label_id].name if label_id else "",
+            verdict=verdict,
+            suggested_name=labels[match.label_id].name if (match := matches.get(image_id)) else "",
+            suggested_probability=match.probability if match else None,
+            batch=batch,
+            imported=True,
+            # Whoever may import may settle as well.
+            settles=votes.asked(label_set) > 1,
+        )
+        for image_id, (verdict, label_id) in zip(part.image_ids, part.said, strict=True)
+        if image_id in there and image_id not in decided and (label_id is None or label_id in labels)
+    ]
+    Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
+    _settle_by(label_set, reviews)
+    return len(part.image_ids) - len(reviews)
 
 
 def settle_part(batch: Batch, image_ids: Sequence[int]) -> int:
@@ -326,6 +370,7 @@ def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:
             suggested_name=undoing.undoes.suggested_name,
             suggested_probability=undoing.undoes.suggested_probability,
             settles=undoing.undoes.settles,
+            imported=undoing.undoes.imported,
             batch=batch,
         )
         for undoing in undoings
@@ -432,7 +477,7 @@ def settle(
                 label_set=label_set,
                 label_id=answer.label_id,
                 status=answer.status,
-                source=Annotation.Source.HUMAN,
+                source=Annotation.Source.IMPORT if answer.imported else Annotation.Source.HUMAN,
                 decided_by_id=answer.user_id,
                 decided_at=answer.at,
             )

@@ -13,8 +13,10 @@ from labeling.models import (
     DuplicateSearch,
     Embedding,
     Fingerprint,
+    GroundTruth,
     ImageAttempt,
     Keymap,
+    LabelImport,
     Lease,
     MapLayout,
     NearDuplicate,
@@ -195,4 +197,20 @@ class NearDuplicateAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["first", "second", "decided_by"]
     list_filter = ["state", ByProject]
     search_fields = ["first__name", "second__name", "decided_by__username"]
+    show_full_result_count = False
+
+
+@admin.register(LabelImport)
+class LabelImportAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["id", "project", "label_set", "user", "name", "format", "step", "state", "created_at"]
+    list_select_related = ["project", "label_set", "user"]
+    list_filter = ["state", "step", "format", ByProject]
+    search_fields = ["=id", "name", "project__name", "project__slug", "user__username", "error"]
+
+
+@admin.register(GroundTruth)
+class GroundTruthAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["image", "label_set", "label", "source"]
+    list_select_related = ["image", "label_set", "label", "source"]
+    search_fields = ["image__name", "label__name", "label_set__name"]
     show_full_result_count = False

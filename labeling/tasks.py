@@ -1,7 +1,7 @@
 """What the queue calls: thin, and safe to repeat."""
 
 from gallery.models import Project
-from labeling import batches, layouts, near, runs, unknown_runs, work, worker
+from labeling import batches, imports, layouts, near, runs, unknown_runs, work, worker
 
 
 def embed_project(project_id: int) -> None:
@@ -13,6 +13,8 @@ def embed_project(project_id: int) -> None:
 def score() -> None:
     """The bell rang: there is work."""
     # People wait for their batches: those go before each chunk.
+    batches.carry_out_waiting(worker.is_stopping)
+    imports.carry_out_waiting(between=batches.carry_out_waiting)
     work.until_none_is_left(between=batches.carry_out_waiting)
     unknown_runs.find_waiting(between=batches.carry_out_waiting)
 

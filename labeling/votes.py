@@ -21,6 +21,7 @@ class Answer(NamedTuple):
     label_id: int | None
     user_id: int | None
     at: datetime
+    imported: bool = False
 
 
 def asked(label_set: LabelSet) -> int:
@@ -60,7 +61,7 @@ def settled(reviews: Sequence[Review], asked: int) -> Answer | None:
 
 
 def _said(review: Review) -> Answer:
-    return Answer(review.verdict, review.label_id, review.user_id, review.at)
+    return Answer(review.verdict, review.label_id, review.user_id, review.at, review.imported)
 
 
 def visible(label_set: LabelSet, user: User, role: str, reviews: QuerySet[Review]) -> QuerySet[Review]:

@@ -42,6 +42,8 @@ UNTOUCHED = {
         "DuplicateSearch",
         "DuplicateDecision",
         "NearDuplicate",
+        "LabelImport",
+        "GroundTruth",
     ),
 }
 

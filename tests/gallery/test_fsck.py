@@ -105,7 +105,7 @@ def test_a_waiting_zip_that_is_missing_is_named(project: Project) -> None:
     assert said()[0] == 0, "one that is there is well"
     Path(upload.archive.path).unlink()
     code, words = said(repair=True)
-    assert code == 1 and f"upload {upload.pk}: its waiting ZIP is missing" in words
+    assert code == 1 and f"upload {upload.pk}: its waiting file is missing" in words
 
 
 def test_files_without_a_row_are_named_and_removed(data: Path, drawn: list[Image]) -> None:

@@ -1,0 +1,246 @@
+"""The one door for labels on their way in: read a file to show what it would do, then write it as one batch.
+
+A person's decision stays unless the person who imports says otherwise; and the same file twice changes
+nothing the second time.
+"""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+
+from django.core.exceptions import ValidationError
+from django.core.files.base import File
+from django.db import OperationalError, transaction
+from django.db.models import Q, QuerySet
+from django.utils import timezone
+
+from gallery import archives, intake, uploads
+from gallery.access import User
+from gallery.models import Project, Upload
+from labeling import batches, holder, import_plan, label_sets, runs, worker
+from labeling.import_formats import detect
+from labeling.import_plan import Choices, Plan
+from labeling.import_sources import TEXTS, Source, check_size, labels_alone
+from labeling.label_sets import LabelSpec
+from labeling.models import ACTIVE, Batch, GroundTruth, LabelImport, LabelSet
+
+logger = logging.getLogger(__name__)
+State, Step = LabelImport.State, LabelImport.Step
+# A file of so many bytes is read while its sender waits; a larger one by a worker.
+READ_AT_ONCE = 2**20
+LEASE, STRIKES = timedelta(minutes=10), 3
+NOT_SAVED = "The disk is full: the file was not saved. Free some space, then send it again."
+
+
+# A person's side
+
+
+def begin(
+    project: Project,
+    label_set: LabelSet | None,
+    user: User,
+    file: File,
+    format: str = "",
+    choices: Choices | None = None,
+) -> LabelImport:
+    """Take a file in, with the pictures that are in it, and read it, or have it read.
+
+    Without a label set, the file's labels make one. With `choices` it is written as soon as it is read.
+    Raises ValidationError where it can't be read at all, and intake.StorageFull.
+    """
+    intake.check_disk()
+    name = (file.name or "labels")[-255:]
+    texts, has_pictures = file, False
+    if archives.is_zip(file):
+        texts, has_pictures = labels_alone(file)
+    else:
+        check_size(file.size)
+    row = LabelImport(project=project, label_set=label_set, user=user, name=name)
+    row.format = format or detect(Source(File(texts, name), name), has_pictures)
+    row.choices = choices.as_json() if choices else {}
+    with intake.storage_full(NOT_SAVED):
+        texts.seek(0)
+        row.file.save("labels", File(texts, name), save=False)
+    if has_pictures:
+        file.seek(0)
+        row.upload = uploads.add_images(project, user, [file])
+    row.save()
+    _go_on(row, row.file.size)
+    return row
+
+
+def begin_folders(label_set: LabelSet | None, upload: Upload, user: User) -> LabelImport:
+    """Take the folders of an upload for labels."""
+    row = LabelImport.objects.create(
+        project=upload.project,
+        label_set=label_set,
+        user=user,
+        name=f"upload {upload.pk}",
+        format="folders",
+        upload=upload,
+    )
+    _go_on(row, 0)
+    return row
+
+
+def confirm(row: LabelImport, choices: Choices) -> None:
+    """Have it written as it was shown, with these choices. Raises ValidationError where it isn't read."""
+    asked = LabelImport.objects.filter(pk=row.pk, step=Step.READ, state=State.DONE)
+    changed = {"step": Step.WRITE, "state": State.QUEUED, "choices": choices.as_json(), "attempts": 0}
+    if not asked.update(**changed):
+        raise ValidationError("This import isn't ready to be written, or it was written already.")
+    row.refresh_from_db()
+    _go_on(row, row.file.size if row.file else 0)
+
+
+def _go_on(row: LabelImport, size: int) -> None:
+    """Do the step that is next at once where it is short."""
+    waits = row.upload is not None and row.upload.state == Upload.State.OPEN
+    if size <= READ_AT_ONCE and not waits and (held := _claim(waiting().filter(pk=row.pk))):
+        _carry_out(held)
+        row.refresh_from_db()
+    else:
+        runs.ring()
+
+
+def cancel(row: LabelImport) -> bool:
+    """Drop an import that isn't written. Pictures that came along stay. False where it is."""
+    unwritten = Q(step=Step.READ, state__in=[*ACTIVE, State.DONE]) | Q(step=Step.WRITE, state=State.QUEUED)
+    return _end(LabelImport.objects.filter(unwritten, pk=row.pk), State.CANCELLED)
+
+
+def take_back_truth(row: LabelImport) -> int:
+    """Forget the ground truth that a file brought; that of an earlier file counts again."""
+    return GroundTruth.everything.filter(source=row).delete()[0]
+
+
+# A worker's side
+
+
+def carry_out_waiting(between: Callable[[Callable[[], bool]], None] = lambda is_stopping: None) -> None:
+    """Read and write what waits, oldest first."""
+    while not worker.is_stopping() and (row := _claim(waiting())):
+        _carry_out(row)
+        between(worker.is_stopping)
+
+
+def waiting() -> QuerySet[LabelImport]:
+    """Imports that nobody is at, and whose pictures are in."""
+    now = timezone.now()
+    free = Q(state=State.QUEUED) | Q(state=State.RUNNING, leased_until__lt=now)
+    return LabelImport.objects.filter(free).exclude(upload__state=Upload.State.OPEN)
+
+
+def _claim(rows: QuerySet[LabelImport]) -> LabelImport | None:
+    """One of these, now held by this process."""
+    while row := rows.select_related("project", "label_set", "upload", "user").order_by("id").first():
+        seen = {"pk": row.pk, "state": row.state, "token": row.token, "attempts": row.attempts}
+        if row.attempts >= STRIKES:
+            _end(LabelImport.objects.filter(**seen), State.FAILED, f"The worker died {STRIKES} times at it.")
+            continue
+        row.token, row.state, row.attempts = holder.token(), State.RUNNING, row.attempts + 1
+        held = {"state": row.state, "token": row.token, "attempts": row.attempts}
+        if LabelImport.objects.filter(**seen).update(leased_until=timezone.now() + LEASE, **held):
+            return row
+    return None
+
+
+def _carry_out(row: LabelImport) -> None:
+    mine = LabelImport.objects.filter(pk=row.pk, token=row.token, state=State.RUNNING)
+    try:
+        if row.step == Step.READ:
+            _read(row, mine)
+        else:
+            _write(row, mine)
+    except OperationalError:  # the database is busy or away: it is claimed again when its lease is over
+        raise
+    except ValidationError as error:
+        _end(mine, State.FAILED, " ".join(error.messages))
+    except Exception as error:
+        logger.exception("import %s failed", row.pk)
+        _end(mine, State.FAILED, f"It could not be finished: {error}")
+
+
+def _end(rows: QuerySet[LabelImport], state: State, error: str = "") -> bool:
+    ended = list(rows)
+    done = rows.update(state=state, error=error[:300], token="", finished_at=timezone.now())
+    for row in ended:
+        row.refresh_from_db(fields=["state", "step"])
+        if row.state in (State.FAILED, State.CANCELLED) or row.step == Step.WRITE:
+            _drop_file(row)
+    return bool(done)
+
+
+def _drop_file(row: LabelImport) -> None:
+    if row.file:
+        name, storage = row.file.name, row.file.storage
+        LabelImport.objects.filter(pk=row.pk).update(file="")
+        storage.delete(name)
+
+
+def _read(row: LabelImport, mine: QuerySet[LabelImport]) -> None:
+    """What the file would do, as the row's report."""
+    if row.upload:
+        # They are no pictures, and nobody takes them for such.
+        texts = Q(*(Q(name__iendswith=suffix) for suffix in TEXTS), _connector=Q.OR)
+        row.upload.entries.filter(texts, outcome="refused").delete()
+    report = import_plan.report(Plan(row, Choices()))
+    mine.update(report=report)
+    if _end(mine, State.DONE) and row.choices:
+        confirm(row, Choices(**row.choices))
+
+
+def _write(row: LabelImport, mine: QuerySet[LabelImport]) -> None:
+    choices = Choices(**row.choices)
+    row.label_set = row.label_set or _label_set(row)
+    _make_labels(row, row.label_set, choices)
+    plan = Plan(row, choices)
+    if choices.truth:
+        _write_truth(row, plan)
+    else:
+        _write_batch(row, mine, plan)
+    _end(mine, State.DONE)
+
+
+def _write_batch(row: LabelImport, mine: QuerySet[LabelImport], plan: Plan) -> None:
+    batch = Batch(label_set=row.label_set, user=row.user, kind=Batch.Kind.IMPORT)
+    parts, batch.total = import_plan.parts(plan, batches.AT_ONCE)
+    if not batch.total:
+        return
+    with transaction.atomic():
+        # Once, whoever else is at it.
+        if mine.filter(batch=None).select_for_update(no_key=True).exists():
+            mine.update(batch=batches.start_import(batch, parts))
+
+
+def _label_set(row: LabelImport) -> LabelSet:
+    """A new one, of the file's own labels. Raises ValidationError where they are fewer than two."""
+    specs = [LabelSpec(name) for name in row.report["labels"]]
+    name = row.name.rpartition(".")[0][:120] or "Labels"
+    made = label_sets.create(row.project, row.user, name, specs)
+    LabelImport.objects.filter(pk=row.pk).update(label_set=made)
+    return made
+
+
+def _make_labels(row: LabelImport, label_set: LabelSet, choices: Choices) -> None:
+    """Those of the file's labels that are to become labels here."""
+    there = list(label_set.labels.all())
+    names = {label.name for label in there}
+    wanted = [name for name in row.report["labels"] if choices.makes(name) and name not in names]
+    if wanted:
+        kept = [LabelSpec(label.name, label.prompts, label.pk) for label in there]
+        label_sets.change(label_set, row.user, labels=[*kept, *map(LabelSpec, wanted)])
+
+
+def _write_truth(row: LabelImport, plan: Plan) -> None:
+    for rows in import_plan.in_parts(plan.rows()):
+        GroundTruth.objects.bulk_create(
+            [
+                GroundTruth(
+                    image_id=each.image_id, label_set=row.label_set, label_id=each.label_id, source=row
+                )
+                for each in rows
+                if each.is_written
+            ],
+            ignore_conflicts=True,
+        )
