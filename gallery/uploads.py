@@ -281,6 +281,13 @@ def finish(upload: Upload, error: str = "") -> None:
     embed_later(upload.project_id)
 
 
+def a_folder(upload: Upload) -> str:
+    """The last folder of one of the upload's images; empty where they came in none."""
+    images = upload.entries.exclude(image=None).filter(name__contains="/").values_list("name", flat=True)
+    name = images.first()
+    return name.split("/")[-2] if name else ""
+
+
 def to_stop(user: User, pk: int) -> Upload:
     """The upload, for one's own or a reviewer's hand to stop. Raises as `access.fetch` does."""
     upload = access.fetch(Upload.objects.select_related("project"), user, "view", pk=pk)

@@ -272,6 +272,7 @@ def upload(request: HttpRequest, pk: int) -> HttpResponse:
         "outcome": outcome,
         "outcomes": [(value, label, row.counts[value]) for value, label in UploadEntry.Outcome.choices],
         "done": row.counts.total(),
+        "folders": uploads.a_folder(row) if row.state == Upload.State.DONE else "",
         "page": Paginator(entries, ENTRIES_A_PAGE).get_page(request.GET.get("page")),
     }
     return render(request, "gallery/upload.html", context)

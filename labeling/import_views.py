@@ -14,6 +14,7 @@ from gallery.answers import refused
 from gallery.models import Project, Upload
 from labeling import beat, imports
 from labeling.board import chosen_label_set
+from labeling.import_formats import FORMATS
 from labeling.import_forms import ConfirmForm, ImportForm
 from labeling.models import ACTIVE, LabelImport
 
@@ -74,6 +75,7 @@ def _context(row: LabelImport) -> dict[str, Any]:
     counts = row.report.get("counts", {})
     return {
         "row": row,
+        "format": FORMATS[row.format].title,
         "project": row.project,
         "label_set": row.label_set,
         "may": allowed(row.role),

@@ -8,6 +8,7 @@ from rest_framework.response import Response
 from gallery import access
 from labeling.models import LabelSet
 from labeling.statistics import Statistics
+from labeling.truth import Measured
 
 
 class LabelStatisticsSerializer(serializers.Serializer):
@@ -37,6 +38,32 @@ class PersonStatisticsSerializer(serializers.Serializer):
     last_active = serializers.DateTimeField()
 
 
+class TruthOfLabelSerializer(serializers.Serializer):
+    label = serializers.IntegerField(source="label.pk")
+    known = serializers.IntegerField(help_text="Images that are known to show it and have a suggestion.")
+    right = serializers.IntegerField(help_text="Of these, suggested as it.")
+    suggested = serializers.IntegerField(help_text="Of all known ones.")
+    recall = serializers.FloatField(allow_null=True)
+    precision = serializers.FloatField(allow_null=True)
+
+
+class ConfusionSerializer(serializers.Serializer):
+    known = serializers.CharField()
+    suggested = serializers.CharField()
+    number = serializers.IntegerField()
+
+
+class GroundTruthSerializer(serializers.Serializer):
+    """CLIP's suggestions beside the ground truth that was imported."""
+
+    known = serializers.IntegerField(help_text="Images with a known label.")
+    compared = serializers.IntegerField(help_text="Of these, with a suggestion.")
+    right = serializers.IntegerField()
+    accuracy = serializers.FloatField(allow_null=True)
+    labels = TruthOfLabelSerializer(many=True)
+    confusions = ConfusionSerializer(many=True, help_text="The most frequent ten.")
+
+
 class StatisticsSerializer(serializers.Serializer):
     total = serializers.IntegerField(help_text="Images of the project.")
     settled = serializers.IntegerField()
@@ -56,6 +83,10 @@ class StatisticsSerializer(serializers.Serializer):
     )
     labels = LabelStatisticsSerializer(many=True)
     people = PersonStatisticsSerializer(many=True, help_text="Who decided most first.")
+    ground_truth = serializers.SerializerMethodField()
+
+    def get_ground_truth(self, statistics: Statistics) -> GroundTruthSerializer:
+        return GroundTruthSerializer(Measured(statistics.label_set)).data
 
     def get_work_left(self, statistics: Statistics) -> float | None:
         return statistics.work_left and statistics.work_left.total_seconds()

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from gallery.access import allowed, fetch
+from labeling import truth
 from labeling.models import LabelSet
 from labeling.statistics import Statistics
 
@@ -37,6 +38,7 @@ def statistics(request: HttpRequest, pk: int) -> HttpResponse:
         "tab": "progress",
         "work_page": "statistics",
         "statistics": counted,
+        "truth": truth.Measured(label_set),
         "parts": _parts(counted),
         "labels": counted.weakest if weakest_first else counted.labels,
         "weakest_first": weakest_first,
