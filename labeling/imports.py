@@ -195,22 +195,20 @@ def _write(row: LabelImport, mine: QuerySet[LabelImport]) -> None:
     row.label_set = row.label_set or _label_set(row)
     _make_labels(row, row.label_set, choices)
     plan = Plan(row, choices)
-    if choices.truth:
-        _write_truth(row, plan)
-    else:
-        _write_batch(row, mine, plan)
+    written = _write_truth(row, plan) if choices.truth else _write_batch(row, mine, plan)
+    mine.update(report=row.report | {"written": written})
     _end(mine, State.DONE)
 
 
-def _write_batch(row: LabelImport, mine: QuerySet[LabelImport], plan: Plan) -> None:
+def _write_batch(row: LabelImport, mine: QuerySet[LabelImport], plan: Plan) -> int:
+    """Returns how many images get an answer."""
     batch = Batch(label_set=row.label_set, user=row.user, kind=Batch.Kind.IMPORT)
     parts, batch.total = import_plan.parts(plan, batches.AT_ONCE)
-    if not batch.total:
-        return
     with transaction.atomic():
         # Once, whoever else is at it.
-        if mine.filter(batch=None).select_for_update(no_key=True).exists():
+        if batch.total and mine.filter(batch=None).select_for_update(no_key=True).exists():
             mine.update(batch=batches.start_import(batch, parts))
+    return batch.total
 
 
 def _label_set(row: LabelImport) -> LabelSet:
@@ -232,15 +230,17 @@ def _make_labels(row: LabelImport, label_set: LabelSet, choices: Choices) -> Non
         label_sets.change(label_set, row.user, labels=[*kept, *map(LabelSpec, wanted)])
 
 
-def _write_truth(row: LabelImport, plan: Plan) -> None:
+def _write_truth(row: LabelImport, plan: Plan) -> int:
+    """Returns of how many images the truth is known now by this file."""
     for rows in import_plan.in_parts(plan.rows()):
+        known = (each for each in rows if each.is_written)
         GroundTruth.objects.bulk_create(
-            [
+            (
                 GroundTruth(
                     image_id=each.image_id, label_set=row.label_set, label_id=each.label_id, source=row
                 )
-                for each in rows
-                if each.is_written
-            ],
+                for each in known
+            ),
             ignore_conflicts=True,
         )
+    return row.ground_truths(manager="everything").count()
