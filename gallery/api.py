@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from allauth.account.adapter import get_adapter
 from django.core.exceptions import ValidationError
+from django.core.files.base import File
 from django.db.models import QuerySet
 from django.http import FileResponse
 from django.shortcuts import get_object_or_404
@@ -235,7 +236,11 @@ class Images(ListAPIView):
         upload = None
         if pk := asked.get("upload"):
             upload = get_object_or_404(project.uploads, pk=pk, uploaded_by=request.user)
-        upload = uploads.add_images(project, request.user, asked["files"], upload)
+        files = asked["files"]
+        if "paths" in asked:
+            # Of a name that comes with a file only the last part is kept.
+            files = [File(file.file, path) for file, path in zip(files, asked["paths"], strict=True)]
+        upload = uploads.add_images(project, request.user, files, upload)
         return Response(AddedSerializer(upload, context={"request": request}).data, status=upload.status_code)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 from rest_framework import serializers
 
 from gallery.access import Role
@@ -118,9 +120,19 @@ class FilesSerializer(serializers.Serializer):
         child=serializers.FileField(allow_empty_file=True),
         help_text="Pictures, or a ZIP of pictures. Repeat the field for several.",
     )
+    paths = serializers.ListField(
+        child=serializers.CharField(max_length=1000),
+        required=False,
+        help_text="The name of each file with its folders, which a file's own name can't have.",
+    )
     upload = IdField(
         required=False, help_text="Of an earlier answer: these files belong to the same act of adding."
     )
+
+    def validate(self, said: dict[str, Any]) -> dict[str, Any]:
+        if len(said.get("paths", said["files"])) != len(said["files"]):
+            raise serializers.ValidationError({"paths": "Give a path for each file, in the same order."})
+        return said
 
 
 class DuplicateSerializer(serializers.ModelSerializer):

@@ -55,7 +55,11 @@
   const dropzone = new Dropzone(document.createElement("div"), {
     url: ([file]) => file.batch.url,
     paramName: "files",
-    params: ([file]) => (file.batch.upload && !file.isZip ? { upload: file.batch.upload } : {}),
+    params: ([file]) => ({
+      ...(file.batch.upload && !file.isZip ? { upload: file.batch.upload } : {}),
+      // With its folders, which may be labels.
+      paths: file.fullPath || file.webkitRelativePath || file.name,
+    }),
     maxFilesize: null,
     previewsContainer: false,
     disablePreviews: true,

@@ -1,6 +1,7 @@
 """The README's ten lines of API, run as they stand against a live site."""
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -17,7 +18,12 @@ def test_the_api_example_works(site: Site, pictures: list[Path], tmp_path: Path)
     code = EXAMPLE.replace("http://127.0.0.1:8000", site.url)
     code = code.replace('"demo"', '"olga"').replace('"…"', f'"{PASSWORD}"')
     done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT / "client")},
+        capture_output=True,
+        text=True,
+        timeout=120,
     )
     assert done.returncode == 0, done.stderr
     [row] = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]

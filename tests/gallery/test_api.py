@@ -717,3 +717,15 @@ def test_a_body_that_is_no_json_is_refused(body: bytes, status: int, owner: User
     answer = login(owner).generic("POST", "/api/v1/projects/", body, content_type=JSON)
     assert answer.status_code == status
     assert answer.json()
+
+
+def test_files_keep_the_folders_that_are_named_beside_them(
+    owner: User, project: Project, login: Callable[[User | None], Client]
+) -> None:
+    address = f"/api/v1/projects/{project.slug}/images/"
+    files = [SimpleUploadedFile(f"{name}.png", picture(name)) for name in ("red", "blue")]
+    said = login(owner).post(address, {"files": files, "paths": ["cats/red.png", "dogs/blue.png"]})
+    assert [image["name"] for image in said.json()["added"]] == ["cats/red.png", "dogs/blue.png"]
+    files = [SimpleUploadedFile("green.png", picture("green"))]
+    refused = login(owner).post(address, {"files": files, "paths": ["a.png", "b.png"]})
+    assert refused.status_code == 400 and "path for each file" in refused.text

@@ -20,8 +20,8 @@ SECONDS = 0.3
 class Command(BaseCommand):
     help = (
         "Import a file of labels, or a ZIP of pictures and labels, in any format that the site reads. "
-        "Exits with 0 where all is written or was before, 1 where some rows were left, 2 where it was not asked for "
-        "rightly, 3 where the file can't be read."
+        "Exits with 0 where all is written or was before, 1 where some rows were left, 2 where it was not "
+        "asked for rightly, 3 where the file can't be read."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
