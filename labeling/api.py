@@ -89,10 +89,8 @@ class LabelSets(ListAPIView):
         project = access.fetch(Project.objects, request.user, "edit labels", slug=slug)
         asked = checked(LabelSetSerializer(data=request.data))
         label_set = label_sets.create(
-            project, request.user, asked["name"], _specs(asked), asked.get("templates")
+            project, request.user, asked["name"], _specs(asked), asked.get("templates"), asked.get("votes")
         )
-        if "votes" in asked:
-            batches.ask_votes(label_set, request.user, asked["votes"])
         return Response(_answer(label_set), status=201)
 
 

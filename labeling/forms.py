@@ -1,48 +1,77 @@
-"""What people type and choose on the pages: a label set as lines of text, a decision, a batch to undo."""
+"""What people type and choose on the pages: a label set as text or a file, a decision, a batch to undo."""
 
-import re
+from collections.abc import Sequence
 from typing import Any
 
 from django import forms
+from django.conf import settings
 from django.core.exceptions import ValidationError
+from django.template.defaultfilters import filesizeformat
 
-from gallery.forms import Ids
-from labeling import scoring
+from gallery.forms import Ids, TextField
+from labeling import definitions, scoring
+from labeling.definitions import Definition, to_line
 from labeling.label_sets import LabelSpec
 from labeling.models import Label, LabelSet, default_templates
 from labeling.review import Decision, Verdict
 
-# In a line, a backslash before one of these takes its meaning away.
-COLON, BAR = re.compile(r"(?<!\\):(?:\s+|$)"), re.compile(r"(?<!\\)\|")
 
-
-def to_line(label: Label) -> str:
-    """A label as one line: `red car`, or `red car: a red car | a red automobile`."""
-    name = label.name.replace(": ", "\\: ")
-    prompts = " | ".join(prompt.replace("|", "\\|") for prompt in label.prompts)
-    return f"{name}: {prompts}" if prompts else name
-
-
-def from_line(line: str) -> LabelSpec:
-    name, *rest = COLON.split(line.strip(), maxsplit=1)
-    prompts = BAR.split(rest[0]) if rest else []
-    texts = [prompt.replace("\\|", "|").strip() for prompt in prompts]
-    return LabelSpec(name.replace("\\:", ":").strip(), [text for text in texts if text])
-
-
-class Lines(forms.CharField):
+class Lines(TextField):
     """One thing a line; empty lines are none."""
-
-    widget = forms.Textarea
 
     def clean(self, value: Any) -> list[str]:
         lines = [line.strip() for line in super().clean(value).splitlines()]
         return [line for line in lines if line]
 
 
-class LabelSetForm(forms.Form):
+class LabelsForm(forms.Form):
+    """Where labels are asked for: typed one a line, or a label set that was exported, pasted or as a file."""
+
+    labels = TextField(required=False)
+    file = forms.FileField(
+        label="Or a file",
+        required=False,
+        help_text="A label set that was exported (JSON), or a list with one label a line.",
+        widget=forms.FileInput(attrs={"accept": ".json,.txt,application/json,text/plain"}),
+    )
+
+    def clean(self) -> None:
+        if self.errors.keys() & {"labels", "file"}:
+            return
+        file, typed = self.cleaned_data["file"], self.cleaned_data["labels"]
+        if file and typed:
+            self.add_error("file", "Labels are typed as well. Empty that field, or choose no file.")
+        elif not (file or typed):
+            self.add_error("labels", self.fields["labels"].error_messages["required"])
+        else:
+            try:
+                self.cleaned_data["definition"] = self._read()
+            except ValidationError as error:
+                self.add_error("file" if file else "labels", error)
+
+    def _read(self) -> Definition:
+        """What the file says, or else what is typed. Raises ValidationError."""
+        file = self.files.get("file")
+        if file is None:
+            return definitions.read(self["labels"].value() or "")
+        most = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
+        if file.size > most:
+            raise ValidationError(f"The file is too large: at most {filesizeformat(most)}.")
+        file.seek(0)
+        return definitions.read_bytes(file.read())
+
+    def add_refusal(self, error: ValidationError) -> None:
+        """Show what a door said, each at its field."""
+        labels = "file" if self.files.get("file") else "labels"
+        for field, messages in error.message_dict.items():
+            place = labels if field == "labels" else field
+            self.add_error(place if place in self.fields else None, messages)
+
+
+class LabelSetForm(LabelsForm):
     name = forms.CharField(max_length=120, initial="Labels")
-    labels = Lines(
+    labels = TextField(
+        required=False,
         help_text="One a line, two or more, without an article. A label can have texts of its own: "
         "<code>red car: a red car on a road | a red automobile</code>",
         widget=forms.Textarea(attrs={"rows": 10, "spellcheck": "false", "placeholder": "cat\ndog\nnothing"}),
@@ -72,20 +101,14 @@ class LabelSetForm(forms.Form):
     def __init__(self, *args: Any, label_set: LabelSet | None = None, **kwargs: Any) -> None:
         self.label_set = label_set
         self.renamed: list[tuple[str, str, int]] = []
+        if label_set:
+            kwargs["initial"] = shown(definitions.content(label_set))
         super().__init__(*args, **kwargs)
-        if label_set and not self.is_bound:
-            self.initial = {
-                "name": label_set.name,
-                "labels": "\n".join(to_line(label) for label in label_set.labels.all()),
-                "templates": "\n".join(label_set.templates),
-                "votes": label_set.votes,
-            }
-
-    def clean_labels(self) -> list[LabelSpec]:
-        specs = [from_line(line) for line in self.cleaned_data["labels"]]
-        return specs if self.label_set is None else _with_ids(specs, list(self.label_set.labels.all()))
 
     def clean(self) -> None:
+        super().clean()
+        if given := self.cleaned_data.get("definition"):
+            self._take(given)
         self.renamed = self._given_and_renamed()
         if self.renamed and not self.cleaned_data.get("rename"):
             self.fields["rename"].widget = forms.CheckboxInput()
@@ -94,6 +117,15 @@ class LabelSetForm(forms.Form):
                 for old, new, count in self.renamed
             )
             self.add_error("labels", f"{words}. If that is what you want, tick “Yes, rename” and save again.")
+
+    def _take(self, given: Definition) -> None:
+        """What the definition says, except where somebody wrote something else in the form."""
+        labels = list(self.label_set.labels.all()) if self.label_set else []
+        self.cleaned_data["labels"] = _with_ids(given.labels, labels) if self.label_set else given.labels
+        for name in ("name", "templates", "votes"):
+            said = getattr(given, name)
+            if said is not None and name not in self.changed_data:
+                self.cleaned_data[name] = said
 
     def _given_and_renamed(self) -> list[tuple[str, str, int]]:
         if self.label_set is None:
@@ -111,21 +143,30 @@ class LabelSetForm(forms.Form):
 
     def prompts(self) -> tuple[str, list[str]] | None:
         """The first label and what CLIP will be asked about it, however unfinished the form is."""
-        lines = [line for line in (self["labels"].value() or "").splitlines() if line.strip()]
-        if not lines:
+        try:
+            given = self._read()
+        except ValidationError:
             return None
-        spec = from_line(lines[0])
-        templates = (self["templates"].value() or "").splitlines()
+        spec = next((spec for spec in given.labels if spec.name), None)
+        if spec is None:
+            return None
+        templates = (self["templates"].value() or "").splitlines() or given.templates or []
         fitting = [template.strip() for template in templates if "{label}" in template]
         return spec.name, scoring.label_prompts(spec.name, spec.prompts, fitting or default_templates())
 
-    def add_refusal(self, error: ValidationError) -> None:
-        """Show what the door said, each at its field."""
-        for field, messages in error.message_dict.items():
-            self.add_error(field if field in self.fields else None, messages)
+
+def shown(definition: dict[str, Any]) -> dict[str, Any]:
+    """A label set's JSON document as the form shows it."""
+    specs = [LabelSpec(label["name"], label["prompts"]) for label in definition["labels"]]
+    texts = {"labels": map(to_line, specs), "templates": definition["templates"]}
+    return {
+        "name": definition["name"],
+        "votes": definition["votes"],
+        **{field: "\n".join(lines) for field, lines in texts.items()},
+    }
 
 
-def _with_ids(specs: list[LabelSpec], labels: list[Label]) -> list[LabelSpec]:
+def _with_ids(specs: Sequence[LabelSpec], labels: list[Label]) -> list[LabelSpec]:
     """The labels that the lines stand for: by name, or else, where there are as many as before, by place."""
     by_name = {label.name: label.pk for label in labels}
     ids = [by_name.get(spec.name) for spec in specs]

@@ -5,32 +5,37 @@ from typing import Any
 from django.contrib import messages
 from django.contrib.auth.decorators import login_required
 from django.core.exceptions import ValidationError
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
-from django.views.decorators.http import require_http_methods, require_POST
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from gallery.access import allowed, fetch
 from gallery.answers import asked_back, next_address, refused
 from gallery.models import Project
-from labeling import batches, clip, label_sets
-from labeling.forms import LabelSetForm
+from labeling import batches, clip, definitions, label_sets, ready_sets
+from labeling.forms import LabelSetForm, shown
 from labeling.models import Batch, LabelSet
+
+
+def chosen_ready_set(request: HttpRequest) -> dict[str, Any] | None:
+    """The ready set that the address fills the form with, if any. Raises Http404 for an unknown one."""
+    key = request.GET.get("ready")
+    if key and key not in ready_sets.every():
+        raise Http404
+    return ready_sets.every()[key] if key else None
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def label_set_new(request: HttpRequest, slug: str) -> HttpResponse:
     project = fetch(Project.objects.all(), request.user, "edit labels", slug=slug)
-    form = LabelSetForm(request.POST or None)
+    ready = chosen_ready_set(request)
+    initial = shown(ready) if ready else None
+    form = LabelSetForm(request.POST or None, request.FILES or None, initial=initial)
     if _saves(request) and form.is_valid():
-        chosen = form.cleaned_data
+        chosen = [form.cleaned_data[name] for name in ("name", "labels", "templates", "votes")]
         try:
-            label_set = label_sets.create(
-                project, request.user, chosen["name"], chosen["labels"], chosen["templates"]
-            )
-            if chosen["votes"]:
-                batches.ask_votes(label_set, request.user, chosen["votes"])
-            return redirect(label_set)
+            return redirect(label_sets.create(project, request.user, *chosen))
         except ValidationError as error:
             form.add_refusal(error)
         except clip.ModelUnusable as error:
@@ -56,6 +61,17 @@ def label_set_edit(request: HttpRequest, pk: int) -> HttpResponse:
         except clip.ModelUnusable as error:
             form.add_error(None, str(error))
     return _form_page(request, label_set.project, form, label_set.role, label_set)
+
+
+@login_required
+@require_safe
+def definition(request: HttpRequest, pk: int) -> HttpResponse:
+    """The label set itself as a file, to keep or to make the same one of elsewhere."""
+    label_set = fetch(LabelSet.objects.select_related("project"), request.user, "view", pk=pk)
+    try:
+        return definitions.download(label_set, request.GET.get("format", "json"))
+    except ValidationError as error:
+        return refused(request, error.messages)
 
 
 @login_required
@@ -104,6 +120,8 @@ def _form_page(
         "tab": "labels",
         "images": project.images.count(),
         "label_sets": project.label_sets.all(),
+        "ready_sets": ready_sets.every(),
+        "ready": None if label_set else chosen_ready_set(request),
         "decided": label_set.annotations(manager="everything").count() if label_set else 0,
     }
     return render(request, "labeling/label_set_form.html", context)

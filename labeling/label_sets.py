@@ -13,6 +13,8 @@ from labeling import runs, votes
 from labeling.models import ACTIVE, Label, LabelSet, default_templates
 
 MOST_LABELS, MOST_PROMPTS = 1000, 10_000
+# Prompts of one label, or templates; a longer one than CLIP reads is a mistake.
+MOST_TEXTS, LONGEST_TEXT = 100, 500
 
 
 @dataclass(frozen=True)
@@ -31,9 +33,17 @@ def create(
     name: str,
     labels: Sequence[LabelSpec],
     templates: Sequence[str] | None = None,
+    votes: int | None = None,
 ) -> LabelSet:
-    """Make a label set and score the project's images with it. Raises ValidationError."""
-    label_set = LabelSet.objects.create(project=project, name=name, templates=_templates(templates))
+    """Make a label set and score the project's images with it. Raises ValidationError.
+
+    `votes`: how many people's answers settle an image, 1 to 9.
+    """
+    if votes is not None and not 1 <= votes <= 9:
+        raise ValidationError({"votes": "From 1 to 9 votes can be asked for."})
+    label_set = LabelSet.objects.create(
+        project=project, name=name, templates=_templates(templates), votes=votes or 1
+    )
     _write_labels(label_set, labels)
     _check_prompts(label_set)
     runs.start(project, label_set, user)
@@ -109,13 +119,13 @@ def _templates(templates: Sequence[str] | None) -> list[str]:
             raise ValidationError(
                 {"templates": f"“{template}” has no {{label}} in it: where does the label go?"}
             )
+    _check_texts("templates", "The label set", templates)
     return templates
 
 
 def _write_labels(label_set: LabelSet, specs: Sequence[LabelSpec]) -> None:
-    specs = [
-        LabelSpec(spec.name.strip(), _texts(spec.prompts), spec.id) for spec in specs if spec.name.strip()
-    ]
+    specs = [LabelSpec(spec.name.strip(), _texts(spec.prompts), spec.id) for spec in specs]
+    specs = [spec for spec in specs if spec.name or spec.prompts]
     _check(specs)
     by_id = {label.pk: label for label in label_set.labels.all()}
     named = {spec.id for spec in specs if spec.id is not None}
@@ -148,6 +158,8 @@ def _check(specs: Sequence[LabelSpec]) -> None:
     ids = [spec.id for spec in specs if spec.id is not None]
     if len(set(ids)) < len(ids):
         raise ValidationError({"labels": "The same id stands at two labels."})
+    if nameless := next((spec for spec in specs if not spec.name), None):
+        raise ValidationError({"labels": f"“{nameless.prompts[0][:40]}” is a prompt of no label: name it."})
     if len(names) < 2:
         hint = " Write each on a line of its own." if any("," in name for name in names) else ""
         raise ValidationError({"labels": f"Give two labels or more: CLIP chooses between them.{hint}"})
@@ -157,6 +169,18 @@ def _check(specs: Sequence[LabelSpec]) -> None:
         raise ValidationError({"labels": f"Given twice: {', '.join(sorted(twice))}."})
     if too_long := [name for name in names if len(name) > 200]:
         raise ValidationError({"labels": f"“{too_long[0][:40]}…” is longer than 200 characters."})
+    for spec in specs:
+        _check_texts("labels", f"“{spec.name[:40]}”", spec.prompts)
+
+
+def _check_texts(field: str, whose: str, texts: Sequence[str]) -> None:
+    if len(texts) > MOST_TEXTS:
+        raise ValidationError(
+            {field: f"{whose} has {len(texts):,} texts; at most {MOST_TEXTS} are averaged."}
+        )
+    if too_long := next((text for text in texts if len(text) > LONGEST_TEXT), None):
+        reason = f"{whose} has a text that is longer than {LONGEST_TEXT} characters: “{too_long[:40]}…”."
+        raise ValidationError({field: reason})
 
 
 def _check_prompts(label_set: LabelSet) -> None:

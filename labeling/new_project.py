@@ -1,7 +1,7 @@
 """A name, pictures, labels, Go: the page that makes a project and its first label set at once."""
 
 import json
-from typing import Any
+from dataclasses import replace
 
 from django import forms
 from django.contrib.auth.decorators import login_required
@@ -13,15 +13,18 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods
 
 from gallery import projects, reports, uploads
-from gallery.forms import FilesField, upload_limits
+from gallery.forms import FilesField, TextField, upload_limits
 from gallery.models import Project
-from labeling import clip, label_sets
-from labeling.forms import Lines, from_line
+from labeling import clip, label_sets, ready_sets
+from labeling.definitions import Definition
+from labeling.forms import LabelsForm, shown
+from labeling.label_set_views import chosen_ready_set
 
 
-class NewProjectForm(forms.Form):
+class NewProjectForm(LabelsForm):
     name = forms.CharField(max_length=120, widget=forms.TextInput(attrs={"autocomplete": "off"}))
-    labels = Lines(
+    labels = TextField(
+        required=False,
         help_text="One a line, two or more, without an article. CLIP says which fits each image best. "
         "You can change them later.",
         widget=forms.Textarea(
@@ -29,33 +32,43 @@ class NewProjectForm(forms.Form):
         ),
     )
     files = FilesField(required=False)
+    # Which ready set filled the form: the page shows no more of it than its labels.
+    ready = forms.CharField(required=False, widget=forms.HiddenInput)
 
-    def add_refusal(self, error: ValidationError) -> None:
-        """Show what a door said, each at its field."""
-        for field, messages in error.message_dict.items():
-            self.add_error(field if field in self.fields else None, messages)
+    def definition(self) -> Definition:
+        """What the form says; of what it doesn't say, what the ready set says that filled it."""
+        given = self.cleaned_data["definition"]
+        ready = ready_sets.every().get(self.cleaned_data["ready"])
+        if ready is None or self.files.get("file"):
+            return given
+        name, templates = given.name or ready["name"], given.templates or ready["templates"]
+        return replace(given, name=name, templates=templates, votes=given.votes or ready["votes"])
 
 
 @login_required
 @require_http_methods(["GET", "HEAD", "POST"])
 def project_new(request: HttpRequest) -> HttpResponse:
-    form = NewProjectForm(request.POST, request.FILES) if request.method == "POST" else NewProjectForm()
+    ready = chosen_ready_set(request)
+    initial = {"labels": shown(ready)["labels"], "ready": request.GET["ready"]} if ready else None
+    sent = [request.POST, request.FILES] if request.method == "POST" else []
+    form = NewProjectForm(*sent, initial=initial)
     if request.method == "POST" and form.is_valid() and (project := _create(request, form)):
         if request.htmx:
             return _go_on_to(project)
         _add_files(request, form, project)
         return redirect(project)
-    return render(request, "labeling/project_new.html", {"form": form, "limits": upload_limits()})
+    context = {"form": form, "limits": upload_limits(), "ready_sets": ready_sets.every(), "ready": ready}
+    return render(request, "labeling/project_new.html", context)
 
 
 def _create(request: HttpRequest, form: NewProjectForm) -> Project | None:
     """The project with its labels; or none of both, and the form says why."""
-    asked: dict[str, Any] = form.cleaned_data
-    specs = [from_line(line) for line in asked["labels"]]
+    given = form.definition()
     try:
         with transaction.atomic():
-            project = projects.create(request.user, asked["name"])
-            label_sets.create(project, request.user, "Labels", specs)
+            project = projects.create(request.user, form.cleaned_data["name"])
+            chosen = (given.name or "Labels", given.labels, given.templates, given.votes)
+            label_sets.create(project, request.user, *chosen)
     except ValidationError as error:
         form.add_refusal(error)
         return None

@@ -5,7 +5,7 @@ from rest_framework import serializers
 from gallery.models import Image
 from gallery.serializers import IdField, ImageSerializer
 from labeling import beat, clip, review, runs
-from labeling.label_sets import MOST_LABELS
+from labeling.label_sets import LONGEST_TEXT, MOST_LABELS, MOST_TEXTS
 from labeling.models import STATUSES, UNREVIEWED, Label, LabelSet, ScoringRun
 from labeling.runs import RunState
 
@@ -38,13 +38,13 @@ class ShortRunSerializer(serializers.ModelSerializer):
 
 class PromptField(serializers.CharField):
     def __init__(self, **options: Any) -> None:
-        super().__init__(max_length=500, **options)
+        super().__init__(max_length=LONGEST_TEXT, **options)
 
 
 class LabelSerializer(serializers.ModelSerializer):
     id = IdField(required=False, help_text="Of a label that is there, to rename it or change its prompts.")
     prompts = serializers.ListField(
-        child=PromptField(), max_length=100, required=False, help_text="Used instead of the templates."
+        child=PromptField(), max_length=MOST_TEXTS, required=False, help_text="Used instead of the templates."
     )
 
     class Meta:
@@ -55,7 +55,7 @@ class LabelSerializer(serializers.ModelSerializer):
 class LabelSetSerializer(serializers.ModelSerializer):
     project = serializers.SlugRelatedField("slug", read_only=True)
     templates = serializers.ListField(
-        child=PromptField(), max_length=100, required=False, help_text="Each with `{label}` in it."
+        child=PromptField(), max_length=MOST_TEXTS, required=False, help_text="Each with `{label}` in it."
     )
     labels = LabelSerializer(
         many=True, max_length=MOST_LABELS, help_text="All of them, in order: one that is left out is removed."

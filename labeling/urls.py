@@ -43,6 +43,7 @@ urlpatterns = [
     path("uploads/<int:pk>/folders/", import_views.import_folders, name="import_folders"),
     path("projects/<slug:slug>/picks/", map_views.picks_page, name="picks"),
     path("label-sets/<int:pk>/edit/", label_set_views.label_set_edit, name="label_set_edit"),
+    path("label-sets/<int:pk>/definition/", label_set_views.definition, name="definition"),
     path("label-sets/<int:pk>/labels/add/", label_set_views.label_add, name="label_add"),
     path("label-sets/<int:pk>/delete/", label_set_views.label_set_delete, name="label_set_delete"),
     path("label-sets/<int:pk>/progress/", run_views.progress, name="progress"),

@@ -102,6 +102,7 @@ def part(house: House, path: str, name: str) -> object:
         "images": house.image.pk,
         "label-sets": house.label_set.pk,
         "runs": house.label_set.runs.first().pk,
+        "ready-sets": "cifar-10",
         "uploads": house.project.uploads.first().pk,
         "picks": picks.pick(house.project, house.guest, [house.image.pk]).pk,
         "members": house.project.memberships.get(user=house.guest).pk,

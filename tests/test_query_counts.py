@@ -117,6 +117,7 @@ PAGES: dict[str, Callable[[Project], str]] = {
     "gallery without labels": unlabelled,
     "new label set": lambda project: reverse("label_set_new", args=[project.slug]),
     "label set": lambda project: reverse("label_set_edit", args=[project.label_sets.first().pk]),
+    "label set as a file": lambda project: reverse("definition", args=[project.label_sets.first().pk]),
     "members": lambda project: reverse("members", args=[project.slug]),
     "tokens": lambda project: reverse("tokens"),
     "views": lambda project: reverse("views", args=[project.label_sets.first().pk]),

@@ -118,6 +118,8 @@ def real(path: str, rows: dict[str, Any], rng: random.Random) -> dict[str, Any]:
     elif "{id}" in path:
         kind = path.split("/{id}")[0].split("/")[-1]
         found["id"] = spare[kind] if kind in spare else rng.choice(rows[kind])
+    if "{key}" in path:
+        found["key"] = "cifar-10"
     if path.endswith("/reviews/undo/"):
         found["id"] = rows["first"]
     return found

@@ -81,6 +81,7 @@ print(invitations.token_of(made), invitations.token_of(open_one))
 PATHS = [
     "/",
     "/projects/new/",
+    "/projects/new/?ready=caltech-101",
     "/projects/pages/",
     "/projects/pages/?status=none",
     "/projects/pages/?status=disputed",
@@ -105,6 +106,7 @@ PATHS = [
     "/projects/empty/set-aside/",
     "/projects/empty/guidelines/",
     "/projects/pages/label-sets/new/",
+    "/projects/pages/label-sets/new/?ready=quality",
     "/label-sets/{label_set}/edit/",
     "/label-sets/{label_set}/review/",
     "/label-sets/{label_set}/disputes/",

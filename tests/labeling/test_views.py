@@ -15,8 +15,6 @@ from django.utils import timezone
 
 from gallery.models import Image, Project, Upload
 from labeling import beat, clip, runs, work
-from labeling.forms import from_line, to_line
-from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, ImageAttempt, Label, LabelSet, Review, ScoringRun
 from labeling.review import Decision, Verdict, decide
 from tests.labeling import rows
@@ -762,20 +760,6 @@ def test_a_label_set_comes_back_as_it_was_typed(scored: LabelSet, client: Client
     before = list(scored.labels.values())
     response = client.post(address("label_set_edit", scored), data)
     assert response.status_code == 302 and list(scored.labels.values()) == before
-
-
-@pytest.mark.parametrize(
-    "spec",
-    [
-        LabelSpec("cat"),
-        LabelSpec("4:3"),
-        LabelSpec("a: b"),
-        LabelSpec("cat", ["a cat", "the cat: it sits"]),
-        LabelSpec("a: b: c", ["x|y"]),
-    ],
-)
-def test_a_line_says_the_same_as_the_label(spec: LabelSpec) -> None:
-    assert from_line(to_line(Label(name=spec.name, prompts=spec.prompts))) == spec
 
 
 def test_changed_prompts_score_again_and_a_new_name_of_the_set_does_not(
