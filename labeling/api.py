@@ -286,13 +286,22 @@ class Export(GenericAPIView):
     @extend_schema(
         parameters=[
             OpenApiParameter("format", enum=list(exports.FORMATS), default="csv"),
-            OpenApiParameter("images", bool, description="A ZIP with the pictures."),
+            OpenApiParameter("images", bool, description="With the pictures; some formats always are."),
+            OpenApiParameter("size", int, description="Pictures at most so many pixels a side."),
+            OpenApiParameter("jpeg", bool, description="All pictures as JPEG."),
             OpenApiParameter("include", enum=["suggested"], description="CLIP's suggestions as well."),
             OpenApiParameter("raw", bool, description="CSV cells as they are, formulas too."),
+            OpenApiParameter("columns", description="Some of a table's columns, with commas between."),
+            OpenApiParameter("split", description="Train, val and test in percent, such as `80/10/10`."),
+            OpenApiParameter("seed", int, description="Of the split; the same one gives the same split."),
+            OpenApiParameter("prefix", description="What Label Studio's addresses of pictures begin with."),
         ],
         responses={
             (200, "text/csv"): OpenApiTypes.STR,
             (200, "application/x-ndjson"): OpenApiTypes.STR,
+            (200, "application/json"): OpenApiTypes.OBJECT,
+            (200, "application/xml"): OpenApiTypes.STR,
+            (200, "application/vnd.apache.parquet"): OpenApiTypes.BINARY,
             (200, "application/zip"): OpenApiTypes.BINARY,
         },
         filters=True,

@@ -115,6 +115,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
             "duplicate_forms",
             "unknown_forms",
             "import_forms",
+            "export_forms",
         ],
         ["unknown_groups"],
         ["maps"],

@@ -1,0 +1,101 @@
+"""The page of an export: what it says beforehand is what comes out."""
+
+import re
+from collections.abc import Callable
+from html import unescape
+
+import pytest
+from django.contrib.auth.models import User
+from django.test import Client
+from django.urls import reverse
+
+from gallery.models import Image, Project
+from labeling.export_formats import FORMATS
+from labeling.models import LabelSet
+from labeling.review import Decision, Verdict, decide
+from tests.conftest import picture
+from tests.labeling import rows
+
+
+@pytest.fixture
+def settled(project: Project, owner: User, add: Callable[..., list[Image]]) -> LabelSet:
+    images = add(
+        *((f"{number}.png", picture(shade)) for number, shade in enumerate(("red", "blue", "green")))
+    )
+    made = rows.label_set(project, "cat", "dog")
+    rows.match(made, images)
+    decide(made, owner, [Decision(image.pk, Verdict.ACCEPTED) for image in images[:2]])
+    return made
+
+
+def page(client: Client, label_set: LabelSet, **params: str) -> str:
+    answer = client.get(reverse("export_page", args=[label_set.pk]), params)
+    assert answer.status_code == 200
+    return unescape(answer.text)
+
+
+@pytest.mark.parametrize("format", list(FORMATS))
+def test_every_format_is_shown_and_its_curl_line_brings_what_was_shown(
+    settled: LabelSet, owner: User, login: Callable[[User | None], Client], format: str
+) -> None:
+    client = login(owner)
+    shown = page(client, settled, format=format, q="label:cat", split="80/20", seed="3")
+    assert re.search(r"<strong class=\"num\">1</strong> image\b", shown)
+    address = re.search(r"'(http://[^']+)'", shown)[1]
+    assert "q=label" in address and "seed=3" in address
+    download = client.get(address.removeprefix("http://testserver"))
+    assert download.status_code == 200
+    content = b"".join(download.streaming_content)
+    assert b"0.png" in content or format == "parquet" or b'"0"' in content
+    assert (
+        client.get(f"{reverse('export', args=[settled.pk])}?{address.partition('?')[2]}").status_code == 200
+    )
+
+
+def test_suggestions_are_counted_where_they_are_asked_for(
+    settled: LabelSet, owner: User, login: Callable[[User | None], Client]
+) -> None:
+    assert ">2</strong>" in page(login(owner), settled)
+    assert ">3</strong>" in page(login(owner), settled, include="suggested")
+
+
+def test_what_cannot_be_exported_so_is_said_on_the_page_and_by_the_download(
+    settled: LabelSet, owner: User, login: Callable[[User | None], Client]
+) -> None:
+    settled.labels.filter(name="dog").update(name="ca*t")
+    settled.labels.filter(name="cat").update(name="ca:t")
+    shown = page(login(owner), settled, format="imagefolder")
+    assert "would share the folder “ca_t”" in shown and 'id="export-download"' not in shown
+    refused = login(owner).get(reverse("export", args=[settled.pk]), {"format": "imagefolder"})
+    assert refused.status_code == 400 and "would share the folder" in refused.text
+    for params in ({"split": "50/60"}, {"q": "label:cow"}, {"columns": "nothing"}, {"size": "1"}):
+        assert 'role="alert"' in page(login(owner), settled, **params)
+        address = reverse("api-export", args=[settled.pk])
+        assert login(owner).get(address, params).status_code == 400
+
+
+def test_it_asks_as_often_for_many_as_for_few(
+    settled: LabelSet,
+    owner: User,
+    login: Callable[[User | None], Client],
+    django_assert_num_queries: Callable,
+) -> None:
+    client, address = login(owner), reverse("export_page", args=[settled.pk])
+    client.get(address)
+    with django_assert_num_queries(18) as few:
+        client.get(address)
+    images = rows.images(settled.project, 300)
+    rows.match(settled, images)
+    decide(settled, owner, [Decision(image.pk, Verdict.ACCEPTED) for image in images])
+    with django_assert_num_queries(len(few)):
+        client.get(address)
+
+
+def test_viewers_see_it_and_strangers_do_not(
+    settled: LabelSet, member: Callable[[str], User], stranger: User, login: Callable[[User | None], Client]
+) -> None:
+    address = reverse("export_page", args=[settled.pk])
+    assert login(member("viewer")).get(address).status_code == 200
+    assert login(stranger).get(address).status_code == 404
+    assert login(None).get(address).status_code == 302
+    assert login(stranger).get(reverse("coming_from")).status_code == 200
