@@ -14,8 +14,9 @@ from labeling.export_table import COLUMNS, FIGURES, Columns, Names, similarities
 from labeling.models import Review
 
 NUMBERS = {"id", "width", "height"}
-# A spreadsheet runs a cell that begins so.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+# A spreadsheet runs a cell that begins so. One that begins so behind apostrophes gets one more, so that what
+# was written can be told from what was made safe.
+FORMULA = re.compile(r"'*[=+\-@\t\r]")
 MUST_BE_QUOTED = re.compile(r'[,"\r\n]')
 MORE = ("scores", "reviews")
 
@@ -38,7 +39,7 @@ def _raw_cell(text: str) -> str:
 
 
 def _safe_cell(text: str) -> str:
-    return _raw_cell(f"'{text}" if text.startswith(FORMULA_STARTS) else text)
+    return _raw_cell(f"'{text}" if FORMULA.match(text) else text)
 
 
 def json_text(table: Columns, columns: Sequence[str], reviews: QuerySet[Review], names: Names) -> str:
