@@ -222,6 +222,9 @@ FILE_UPLOAD_HANDLERS = [
 ]
 FILE_UPLOAD_TEMP_DIR = private_folder(DATA_DIR / "tmp")
 
+# Whether webhooks may call addresses that only this machine or its own network reaches.
+WEBHOOKS_PRIVATE = env.bool("WEBHOOKS_PRIVATE", default=False)
+
 MEDIA_ROOT = DATA_DIR / "media"
 STATIC_URL = "static/"
 STATIC_ROOT = DATA_DIR / "static"
@@ -299,6 +302,7 @@ SPECTACULAR_SETTINGS = {
     "ENUM_NAME_OVERRIDES": {
         "RunState": "labeling.models.ScoringRun.State",
         "UploadState": "gallery.models.Upload.State",
+        "DeliveryState": "gallery.models.WebhookDelivery.State",
         "Verdict": ["accepted", "corrected", "none", "skipped"],
         "Answer": ["accepted", "corrected", "none"],
     },

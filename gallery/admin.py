@@ -28,6 +28,8 @@ from gallery.models import (
     Project,
     Upload,
     UploadEntry,
+    WebhookDelivery,
+    WebhookEndpoint,
     free_slug,
 )
 
@@ -341,3 +343,22 @@ class CommentAdmin(ReadOnly, admin.ModelAdmin):
     list_select_related = ["user", "image"]
     list_filter = ["at"]
     search_fields = ["text", "user__username", "image__name"]
+
+
+@admin.register(WebhookEndpoint)
+class WebhookEndpointAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["url", "project", "is_active", "failures", "tried_at", "off_because"]
+    # With the site's SECRET_KEY it is the secret.
+    exclude = ["salt", "fingerprint"]
+    list_select_related = ["project"]
+    list_filter = ["is_active", "created_at"]
+    search_fields = ["url", "project__name", "project__slug"]
+
+
+@admin.register(WebhookDelivery)
+class WebhookDeliveryAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["created_at", "event", "endpoint", "state", "attempts", "status", "error"]
+    list_select_related = ["endpoint"]
+    list_filter = ["state", "event", "created_at"]
+    search_fields = ["endpoint__url", "error"]
+    show_full_result_count = False

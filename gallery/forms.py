@@ -4,6 +4,7 @@ from django import forms
 from django.conf import settings
 from django.core.files.uploadedfile import UploadedFile
 
+from gallery import webhooks
 from gallery.access import Role
 from gallery.models import Project
 
@@ -107,6 +108,21 @@ class TokenForm(forms.Form):
         choices=[(7, "7 days"), (30, "30 days"), (90, "90 days"), (365, "1 year")],
         coerce=int,
         initial=90,
+    )
+
+
+class WebhookForm(forms.Form):
+    """An address and its events. What they are worth is for the door to say."""
+
+    url = forms.CharField(
+        label="Address",
+        max_length=500,
+        widget=forms.URLInput(attrs={"autocomplete": "off", "placeholder": "https://example.org/hook"}),
+    )
+    events = forms.MultipleChoiceField(
+        choices=[(event, f"{event}: {words}") for event, words in webhooks.EVENTS.items()],
+        widget=forms.CheckboxSelectMultiple,
+        error_messages={"required": "Choose at least one event."},
     )
 
 

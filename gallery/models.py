@@ -313,3 +313,89 @@ class Comment(models.Model):
 
     def __str__(self) -> str:
         return self.text[:60]
+
+
+class WebhookEndpoint(models.Model):
+    """An address that is told what happens in a project."""
+
+    project = models.ForeignKey(Project, on_delete=models.CASCADE, related_name="webhooks")
+    url = models.CharField(max_length=500)
+    events = models.JSONField(default=list, help_text="Names of the events that it is told of.")
+    is_active = models.BooleanField(default=True)
+    # Its secret is derived from this and SECRET_KEY; its fingerprint tells whether it is still the same one.
+    salt = models.CharField(max_length=64, editable=False)
+    fingerprint = models.CharField(max_length=16, editable=False)
+    created_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    tried_at = models.DateTimeField(null=True, blank=True, editable=False)
+    failures = models.PositiveIntegerField(default=0, editable=False, help_text="Since it last took one.")
+    failing_since = models.DateTimeField(null=True, blank=True, editable=False)
+    rests_until = models.DateTimeField(null=True, blank=True, editable=False)
+    off_because = models.CharField(max_length=300, blank=True, editable=False)
+
+    objects = ForUser.as_manager()
+
+    class Meta:
+        ordering = ["id"]
+
+    def __str__(self) -> str:
+        return self.url
+
+    def get_absolute_url(self) -> str:
+        return reverse("webhook", args=[self.pk])
+
+
+class OfEndpoint(ForUser):
+    project_path = "endpoint__project__"
+
+
+class WebhookDelivery(models.Model):
+    """One event for one endpoint: what is sent, how often it was tried, and what came of it."""
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "waiting"
+        DELIVERED = "delivered", "delivered"
+        FAILED = "failed", "given up"
+
+    endpoint = models.ForeignKey(WebhookEndpoint, on_delete=models.CASCADE, related_name="deliveries")
+    key = models.UUIDField(default=uuid.uuid4, unique=True, editable=False)
+    event = models.CharField(max_length=40)
+    about = models.CharField(max_length=40, blank=True, help_text="News of the same thing takes its place.")
+    body = models.TextField()
+    created_at = models.DateTimeField(default=timezone.now)
+    state = models.CharField(max_length=10, choices=State.choices, default=State.WAITING)
+    attempts = models.PositiveIntegerField(default=0)
+    # While it has a token somebody is at it, until `next_at`; after that it is tried again.
+    next_at = models.DateTimeField(default=timezone.now)
+    token = models.CharField(max_length=32, blank=True)
+    # Of the last attempt.
+    sent_at = models.DateTimeField(null=True, blank=True)
+    headers = models.JSONField(default=dict)
+    status = models.PositiveIntegerField(null=True, blank=True, help_text="HTTP status of the answer.")
+    seconds = models.FloatField(null=True, blank=True)
+    answer = models.TextField(blank=True, help_text="Its first characters.")
+    error = models.CharField(max_length=300, blank=True)
+
+    objects = OfEndpoint.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name_plural = "webhook deliveries"
+        indexes = [
+            # What is due, and what is pruned.
+            models.Index(fields=["state", "next_at"]),
+            models.Index(fields=["created_at"]),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.event} to {self.endpoint_id}"
+
+    def get_absolute_url(self) -> str:
+        return reverse("webhook_delivery", args=[self.pk])
+
+    @property
+    def message_id(self) -> str:
+        """The same on each try, so that the receiver can tell a repetition."""
+        return f"msg_{self.key.hex}"

@@ -2,7 +2,7 @@
 
 import logging
 
-from gallery import uploads
+from gallery import courier, uploads
 from gallery.models import Upload
 
 logger = logging.getLogger(__name__)
@@ -20,3 +20,8 @@ def expand_zip(upload_id: int) -> None:
     except Exception as error:
         logger.exception("upload %s could not be expanded", upload_id)
         uploads.finish(upload, error=f"The ZIP could not be read to its end: {error}")
+
+
+def deliver_webhooks() -> None:
+    """The bell rang: there is something to deliver. A slow receiver must not hold up the queue."""
+    courier.begin()

@@ -17,7 +17,7 @@ from django.db.models.fields.files import FieldFile
 from django.utils import timezone
 from django_q.tasks import async_task
 
-from gallery import access, archives, backups, decoder, derived, intake
+from gallery import access, archives, backups, decoder, derived, intake, webhooks
 from gallery.access import User
 from gallery.decoding import SUFFIXES, BadPicture
 from gallery.intake import Received, StorageFull
@@ -27,6 +27,8 @@ from gallery.models import Image, Project, Upload, UploadEntry
 ZIP_AT_ONCE, SECONDS_AT_ONCE = 32, 3
 # Between two entries no live expansion is silent for longer, and no ZIP takes longer to be saved.
 EXPANSION_LEASE, ARRIVAL_LEASE = timedelta(minutes=2), timedelta(minutes=30)
+# An upload may come in many requests: so long after the last of them it counts as done.
+MORE_TO_COME = timedelta(seconds=10)
 NOT_SAVED = "The disk is full: the picture was not saved. Free some space, then send it again."
 ZIP_NOT_SAVED = "The disk is full: the ZIP was not saved. Free some space, then send it again."
 ZIP_WAITS = "The disk is full. Unpacking goes on by itself once there is space."
@@ -80,6 +82,8 @@ def add_images(project: Project, user: User, files: Iterable[File], upload: Uplo
                 _add(upload, room, file.name, file.chunks())
     finally:
         embed_later(project.pk)
+    if upload.fresh and upload.state != Upload.State.OPEN:
+        _tell(upload)
     return upload
 
 
@@ -87,6 +91,15 @@ def embed_later(project_id: int) -> None:
     """Once what was written is committed, have new images embedded and labelled."""
     # Robust: where the queue can't be reached the images are in all the same, and the worker comes to them.
     transaction.on_commit(lambda: async_task("labeling.tasks.embed_project", project_id), robust=True)
+
+
+def _tell(upload: Upload) -> None:
+    """Tell webhooks that the upload is at its end, once: a page sends a request for each of its files."""
+    if webhooks.is_told(upload.project_id, "upload.done"):
+        found = upload.entries.order_by().values_list("outcome").annotate(Count("pk"))
+        counts = dict.fromkeys(Outcome.values, 0) | dict(found)
+        data = {"upload": upload.pk, "state": upload.state, "error": upload.error, **counts}
+        webhooks.notify(upload.project_id, "upload.done", data, f"upload {upload.pk}", wait=MORE_TO_COME)
 
 
 def _add(upload: Upload, room: Room, name: str, chunks: Iterable[bytes], position: int | None = None) -> None:
@@ -273,11 +286,14 @@ def _expand(upload: Upload, until: float) -> None:
 
 def finish(upload: Upload, error: str = "") -> None:
     """Close an upload whose ZIP is used up, or can't be read to its end."""
-    state = Upload.State.FAILED if error else Upload.State.DONE
-    Upload.objects.filter(pk=upload.pk).update(state=state, error=error[:300], archive="")
-    if upload.archive:
-        upload.archive.storage.delete(upload.archive.name)
-    upload.state, upload.error, upload.archive = state, error, ""
+    archive = upload.archive and upload.archive.name
+    upload.state, upload.error = Upload.State.FAILED if error else Upload.State.DONE, error[:300]
+    with transaction.atomic():
+        Upload.objects.filter(pk=upload.pk).update(state=upload.state, error=upload.error, archive="")
+        _tell(upload)
+    if archive:
+        upload.archive.storage.delete(archive)
+    upload.archive = ""
     embed_later(upload.project_id)
 
 

@@ -1,6 +1,6 @@
 from django.urls import path
 
-from gallery import set_aside_views, talk_views, views
+from gallery import set_aside_views, talk_views, views, webhook_views
 
 urlpatterns = [
     path("", views.projects, name="projects"),
@@ -12,6 +12,14 @@ urlpatterns = [
     path("invitations/<str:token>/", views.invitation, name="invitation"),
     path("members/<int:pk>/", views.member, name="member"),
     path("projects/<slug:slug>/set-aside/", set_aside_views.set_aside_page, name="set_aside"),
+    path("projects/<slug:slug>/webhooks/", webhook_views.webhooks_page, name="webhooks"),
+    path("webhooks/<int:pk>/", webhook_views.webhook, name="webhook"),
+    path("webhooks/<int:pk>/switch/", webhook_views.webhook_switch, name="webhook_switch"),
+    path("webhooks/<int:pk>/secret/", webhook_views.webhook_secret, name="webhook_secret"),
+    path("webhooks/<int:pk>/ping/", webhook_views.webhook_ping, name="webhook_ping"),
+    path("webhooks/<int:pk>/delete/", webhook_views.webhook_delete, name="webhook_delete"),
+    path("webhook-deliveries/<int:pk>/", webhook_views.webhook_delivery, name="webhook_delivery"),
+    path("webhook-deliveries/<int:pk>/resend/", webhook_views.webhook_resend, name="webhook_resend"),
     path("projects/<slug:slug>/upload/", views.project_upload, name="project_upload"),
     path("uploads/<int:pk>/", views.upload, name="upload"),
     path("uploads/<int:pk>/stop/", views.upload_stop, name="upload_stop"),

@@ -14,7 +14,7 @@ from django.db import OperationalError, transaction
 from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from gallery import archives, intake, uploads
+from gallery import archives, intake, uploads, webhooks
 from gallery.access import User
 from gallery.models import Project, Upload
 from labeling import batches, holder, import_plan, label_sets, runs, worker
@@ -165,10 +165,19 @@ def _end(rows: QuerySet[LabelImport], state: State, error: str = "") -> bool:
     ended = list(rows)
     done = rows.update(state=state, error=error[:300], token="", finished_at=timezone.now())
     for row in ended:
-        row.refresh_from_db(fields=["state", "step"])
+        row.refresh_from_db()
         if row.state in (State.FAILED, State.CANCELLED) or row.step == Step.WRITE:
             _drop_file(row)
+            _tell(row)
     return bool(done)
+
+
+def _tell(row: LabelImport) -> None:
+    said = {"import": row.pk, "state": row.state, "error": row.error, "label_set": row.label_set_id}
+    counts = {"rows": row.report.get("rows", 0), "written": row.report.get("written", 0)}
+    webhooks.notify(
+        row.project_id, "import.done", said | counts | {"batch": row.batch_id and str(row.batch_id)}
+    )
 
 
 def _drop_file(row: LabelImport) -> None:

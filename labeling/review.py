@@ -9,6 +9,7 @@ from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
+from gallery import webhooks
 from gallery.access import User, allowed
 from gallery.models import Image
 from labeling import leases, votes
@@ -91,7 +92,7 @@ def decide(
         batch.label_name = reviews[0].label_name
     batch.save(force_insert=True)
     Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
-    settle(label_set, [review.image_id for review in reviews])
+    settle(batch, [review.image_id for review in reviews])
     # Said what there is to say, the person needs it no longer, and another vote may be asked for.
     leases.drop(label_set, user, ids)
     return batch.pk
@@ -181,7 +182,7 @@ def decide_part(batch: Batch, image_ids: Sequence[int]) -> int:
         if image_id in there and image_id not in decided
     ]
     reviews = Review.objects.bulk_create(_reviews(batch, decisions), batch_size=AT_ONCE)
-    _settle_by(label_set, reviews)
+    _settle_by(batch, reviews)
     return len(image_ids) - len(decisions)
 
 
@@ -196,10 +197,11 @@ def _decided_since(batch: Batch, image_ids: Collection[int]) -> set[int]:
     return set(newer.values_list("image_id", flat=True))
 
 
-def _settle_by(label_set: LabelSet, reviews: Sequence[Review]) -> None:
+def _settle_by(batch: Batch, reviews: Sequence[Review]) -> None:
     """Where the last word settles, it is one of these, just written."""
-    last_words = {review.image_id: [review] for review in reviews} if votes.asked(label_set) == 1 else None
-    settle(label_set, [review.image_id for review in reviews], last_words)
+    by_last_word = votes.asked(batch.label_set) == 1
+    last_words = {review.image_id: [review] for review in reviews} if by_last_word else None
+    settle(batch, [review.image_id for review in reviews], last_words)
 
 
 def import_part(batch: Batch, part: BatchPart) -> int:
@@ -232,13 +234,13 @@ def import_part(batch: Batch, part: BatchPart) -> int:
         if image_id in there and image_id not in decided and (label_id is None or label_id in labels)
     ]
     Review.objects.bulk_create(reviews, batch_size=AT_ONCE)
-    _settle_by(label_set, reviews)
+    _settle_by(batch, reviews)
     return len(part.image_ids) - len(reviews)
 
 
 def settle_part(batch: Batch, image_ids: Sequence[int]) -> int:
     """Settle these images anew, by the votes that are asked for now."""
-    settle(batch.label_set, image_ids)
+    settle(batch, image_ids)
     return 0
 
 
@@ -335,7 +337,7 @@ def undo_part(batch: Batch, image_ids: Sequence[int]) -> int:
     gone = {review.undoes_id for review in undone}
     for review in undone:
         deciding[review.image_id] = [each for each in deciding[review.image_id] if each.pk not in gone]
-    settle(batch.label_set, [review.image_id for review in undone], deciding)
+    settle(batch, [review.image_id for review in undone], deciding)
     return len(image_ids) - len(undone)
 
 
@@ -378,7 +380,7 @@ def redo_part(batch: Batch, image_ids: Sequence[int]) -> int:
         and (undoing.undoes.label_id is not None or not undoing.undoes.label_name)
     ]
     Review.objects.bulk_create(again, batch_size=AT_ONCE)
-    settle(batch.label_set, [review.image_id for review in again])
+    settle(batch, [review.image_id for review in again])
     return len(image_ids) - len(again)
 
 
@@ -453,12 +455,13 @@ def effective(label_set: LabelSet, image_ids: Iterable[int]) -> dict[int, list[R
 
 
 def settle(
-    label_set: LabelSet, image_ids: Sequence[int], deciding: Mapping[int, Sequence[Review]] | None = None
+    batch: Batch, image_ids: Sequence[int], deciding: Mapping[int, Sequence[Review]] | None = None
 ) -> None:
-    """Make the annotations of these images say what their standing reviews say, inside a transaction.
+    """Make the annotations of these images say what their standing reviews say, in the batch's transaction.
 
     `deciding`: those of the reviews that count, from who knows them already.
     """
+    label_set = batch.label_set
     if deciding is None:
         deciding = effective(label_set, image_ids)
     asked = votes.asked(label_set)
@@ -469,7 +472,10 @@ def settle(
     }
     # Of images that were set aside as well: one may take back what was decided about them before.
     answers = Annotation.everything.filter(label_set=label_set)
-    answers.filter(image__in=set(image_ids) - set(settled)).delete()
+    gone = answers.filter(image__in=set(image_ids) - set(settled))
+    told = webhooks.is_told(label_set.project_id, "image.settled")
+    unsettled = list(gone.values_list("image_id", flat=True)) if told else []
+    gone.delete()
     Annotation.objects.bulk_create(
         [
             Annotation(
@@ -488,3 +494,22 @@ def settle(
         update_fields=["label", "status", "source", "decided_by", "decided_at"],
         batch_size=AT_ONCE,
     )
+    if told:
+        _tell(batch, settled, unsettled)
+
+
+def _tell(batch: Batch, settled: Mapping[int, votes.Answer], unsettled: Collection[int]) -> None:
+    """Tell webhooks what people have settled or taken back, of many images at once."""
+    changed, project = sorted([*settled, *unsettled]), batch.label_set.project_id
+    names = dict(batch.label_set.labels.values_list("pk", "name"))
+    about = {"label_set": batch.label_set_id, "batch": str(batch.pk), "kind": batch.kind}
+    for start in range(0, len(changed), AT_ONCE):
+        some = changed[start : start + AT_ONCE]
+        images = [
+            {"image": pk, "status": settled[pk].status, "label": settled[pk].label_id}
+            | {"name": names.get(settled[pk].label_id, "")}
+            for pk in some
+            if pk in settled
+        ]
+        back = [pk for pk in some if pk not in settled]
+        webhooks.notify(project, "image.settled", about | {"images": images, "unsettled": back})

@@ -5,7 +5,7 @@ nothing.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from django.conf import settings
@@ -14,6 +14,7 @@ from django.db.models import Case, Exists, F, IntegerField, OuterRef, Q, Sum, Wh
 from django.utils import timezone
 from django_q.tasks import async_task
 
+from gallery import webhooks
 from gallery.access import User
 from gallery.models import Image, Project, set_aside_ids
 from labeling import clip, embeddings, holder, looking
@@ -122,15 +123,26 @@ def cancel(run: ScoringRun) -> bool:
     )
     # Without its token a worker that is at it right now writes nothing more.
     run.chunks.filter(state__in=OPEN).update(state=ChunkState.CANCELLED, token="")
+    if cancelled:
+        _tell(run, RunState.CANCELLED)
     return bool(cancelled)
 
 
 @transaction.atomic
 def fail(run: ScoringRun, error: str) -> None:
-    ScoringRun.objects.filter(pk=run.pk, state__in=ACTIVE).update(
+    failed = ScoringRun.objects.filter(pk=run.pk, state__in=ACTIVE).update(
         state=RunState.FAILED, error=error, finished_at=timezone.now()
     )
     run.chunks.filter(state__in=OPEN).update(state=ChunkState.CANCELLED, token="")
+    if failed:
+        _tell(run, RunState.FAILED, error)
+
+
+def _tell(run: ScoringRun, state: RunState, error: str = "") -> None:
+    """Tell webhooks that the run has ended, in the transaction that ends it."""
+    if webhooks.is_told(run.project_id, "run.finished"):
+        data = {"run": run.pk, "label_set": run.label_set_id, "state": state, "error": error}
+        webhooks.notify(run.project_id, "run.finished", data | asdict(progress(run)))
 
 
 @transaction.atomic
@@ -357,6 +369,7 @@ def finish_run(run: ScoringRun) -> None:
         else:
             run.state, run.finished_at = RunState.DONE, timezone.now()
             run.save(update_fields=["state", "finished_at"])
+            _tell(run, RunState.DONE)
             looking.follow(run.project_id)
 
 

@@ -23,7 +23,7 @@ import psutil
 from django.conf import settings
 from django.db import close_old_connections
 
-from gallery import uploads
+from gallery import courier, uploads
 from labeling import beat, looking
 
 logger = logging.getLogger(__name__)
@@ -179,7 +179,9 @@ def _beat(follow: bool) -> bool:
         rang = beat.ring_for_waiting()
         looking.ring_for_waiting()
         uploads.resume_expansions()
+        courier.ring_for_waiting()
         if follow:
+            courier.prune()
             beat.follow_forgotten()
             looking.begin_forgotten()
         return rang

@@ -20,9 +20,19 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
-from gallery import comments, invitations, uploads
+from gallery import comments, invitations, uploads, webhooks
 from gallery.access import ACTIONS, Role, allowed
-from gallery.models import ApiToken, Comment, Image, Invitation, Membership, Project, Upload
+from gallery.models import (
+    ApiToken,
+    Comment,
+    Image,
+    Invitation,
+    Membership,
+    Project,
+    Upload,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from labeling import picks, review
 from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView, UnknownGroup, UnknownsRun
 from labeling.review import Decision, Verdict
@@ -33,6 +43,7 @@ METHODS = ("get", "post", "put", "patch", "delete")
 PEOPLE = ("anonymous", "stranger", *Role.values, "superuser")
 # Routes of others, whose further methods are theirs to answer.
 OTHERS = ("accounts/", "admin/")
+HOOK = {"url": "https://example.org/hook", "events": ["run.finished"]}
 OPEN = ("api/v1/token/", "api/v1/schema/", "api/v1/docs/", "healthz", "readyz", "admin/logout/")
 MODEL = re.compile(r"admin/(account|auth|gallery|labeling)/\w+/")
 
@@ -108,6 +119,8 @@ def part(house: House, path: str, name: str) -> object:
         "members": house.project.memberships.get(user=house.guest).pk,
         "comments": house.comment.pk,
         "views": view_of(house, house.guest).pk,
+        "webhooks": webhook_of(house).pk,
+        "webhook-deliveries": delivery_of(house).pk,
         "groups": group_of(house).pk,
         "invitations": house.invitation.pk if name == "pk" else invitations.token_of(house.invitation),
     }[before]
@@ -168,6 +181,10 @@ def body(house: House, path: str, method: str) -> dict:
         },
         ("label-sets/<int:pk>/unknowns/groups/<int:group>/label/", "post"): {"name": "moon", "set": "yes"},
         ("api/v1/label-sets/<int:pk>/unknowns/groups/<int:group>/label/", "post"): {"name": "moon"},
+        ("projects/<slug:slug>/webhooks/", "post"): HOOK,
+        ("webhooks/<int:pk>/", "post"): HOOK,
+        ("api/v1/projects/<slug:slug>/webhooks/", "post"): HOOK,
+        ("api/v1/webhooks/<int:pk>/", "patch"): {"is_active": True},
         ("account/tokens/", "post"): {"name": "Import", "days": 7},
         ("projects/<slug:slug>/invitations/", "post"): {"role": "viewer", "days": 7},
         ("api/v1/account/keys/", "put"): {"keys": {"skip": ["q"]}},
@@ -193,6 +210,15 @@ def body(house: House, path: str, method: str) -> dict:
         ("image_text_similarity_best_match", "post"): texts
         | {"image_base64": base64.b64encode(picture()).decode()},
     }.get((path, method), {"confirmed": "yes"} if not path.startswith("api/") else {})
+
+
+def webhook_of(house: House) -> WebhookEndpoint:
+    return house.project.webhooks.first() or webhooks.create(house.project, house.guest, **HOOK)[0]
+
+
+def delivery_of(house: House) -> WebhookDelivery:
+    endpoint = webhook_of(house)
+    return endpoint.deliveries.first() or webhooks.ping(endpoint)
 
 
 def twins_of(house: House) -> list[int]:

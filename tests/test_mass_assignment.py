@@ -15,9 +15,18 @@ from django.http import HttpResponse
 from django.test import Client
 from django.urls import reverse
 
-from gallery import projects
+from gallery import projects, webhooks
 from gallery.access import Role
-from gallery.models import ApiToken, Comment, Image, Membership, Project, Upload
+from gallery.models import (
+    ApiToken,
+    Comment,
+    Image,
+    Membership,
+    Project,
+    Upload,
+    WebhookDelivery,
+    WebhookEndpoint,
+)
 from labeling.models import (
     Annotation,
     Match,
@@ -56,6 +65,8 @@ def furnish(project: Project, user: User) -> Project:
     look = UnknownsRun.objects.create(label_set=label_set, model=rows.MODEL, state="done", created_by=user)
     look.groups.create(name=f"{project.slug}-moon", similarity=0.5, image_ids=[images[1].pk])
     Pick.objects.create(project=project, user=user, image_ids=[images[0].pk])
+    hook, _ = webhooks.create(project, user, f"https://{project.slug}-hook.example/", ["run.finished"])
+    webhooks.ping(hook)
     return project
 
 
@@ -173,6 +184,10 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "api-label-set": {"name": "Other"},
         "api-reviews": {"reviews": [{"image": image.pk, "verdict": "none"}]},
         "api-undo": {"batch": str(label_set.reviews.first().batch_id)},
+        "api-webhooks": {"url": "https://example.org/", "events": ["run.finished"]},
+        "api-webhook": {"is_active": True},
+        "webhooks": {"url": "https://example.org/", "events": ["run.finished"]},
+        "webhook": {"url": "https://example.org/", "events": ["run.finished"]},
         "api-picks": {"images": [image.pk]},
         "picks": {"images": f"[{image.pk}]"},
         "api-views": {"name": "More", "query": "status:unreviewed"},
@@ -226,6 +241,8 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "views": SavedView.objects.get(label_set__project=mine).pk,
         "groups": UnknownGroup.objects.get(run__label_set__project=mine).pk,
         "picks": Pick.objects.get(project=mine).pk,
+        "webhooks": mine.webhooks.get().pk,
+        "webhook-deliveries": WebhookDelivery.objects.get(endpoint__project=mine).pk,
     }
 
 
@@ -310,6 +327,9 @@ def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> No
     assert not ApiToken.objects.exclude(user=owner).exclude(user=stranger).exists(), name
     assert not ApiToken.objects.filter(expiry__year=2101).exists(), name
     assert not SavedView.objects.filter(label_set__project__in=others, user=stranger).exists(), name
+    hooks = WebhookEndpoint.objects.filter(project__in=others)
+    assert not hooks.filter(created_by=stranger).exists(), name
+    assert not hooks.filter(created_at__year=2001).exists(), name
     looks = UnknownsRun.objects.filter(label_set__project__in=others)
     assert not looks.filter(created_by=stranger).exists(), name
     mixed_up = Match.objects.exclude(label__label_set=F("label_set"))

@@ -13,7 +13,7 @@ from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
 
-from gallery import invitations, set_aside
+from gallery import invitations, set_aside, webhooks
 from gallery.models import ApiToken, Invitation, Membership, Project, Upload, UploadEntry
 from labeling import layouts
 from labeling.models import (
@@ -75,7 +75,10 @@ def make(owner: User, name: str, count: int) -> Project:
     ids = np.array([image.pk for image in images[1:]], "<i8")
     places = np.arange(2 * len(ids), dtype="<f4").tobytes()
     project.layouts.update(state="done", image_ids=ids.tobytes(), points=places)
+    for number in range(min(count, webhooks.MOST_ENDPOINTS)):
+        webhooks.create(project, owner, f"https://example.org/{number}", webhooks.EVENTS)
     for _ in images:
+        webhooks.ping(project.webhooks.first())
         MapLayout.objects.create(project=project, model="rows@1", state="failed")
         Pick.objects.create(project=project, user=owner, image_ids=[images[0].pk])
     upload = Upload.objects.create(project=project, uploaded_by=owner)
@@ -129,6 +132,12 @@ PAGES: dict[str, Callable[[Project], str]] = {
     "set aside in the API": lambda project: reverse("api-set-aside", args=[project.slug]),
     "map": lambda project: reverse("map", args=[project.slug]),
     "points of the map": lambda project: reverse("api-map", args=[project.slug]) + "?q=status:accepted",
+    "webhooks": lambda project: reverse("webhooks", args=[project.slug]),
+    "webhook": lambda project: reverse("webhook", args=[project.webhooks.first().pk]),
+    "webhooks in the API": lambda project: reverse("api-webhooks", args=[project.slug]),
+    "deliveries in the API": lambda project: reverse(
+        "api-webhook-deliveries", args=[project.webhooks.first().pk]
+    ),
     "settings": lambda project: reverse("project_settings", args=[project.slug]),
     "add images": lambda project: reverse("project_upload", args=[project.slug]),
 }

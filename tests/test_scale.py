@@ -34,6 +34,8 @@ ON_ROWS = [
     "tests/gallery/test_set_aside.py",
     "tests/gallery/test_uploads.py",
     "tests/gallery/test_views.py",
+    "tests/gallery/test_webhook_pages.py",
+    "tests/gallery/test_webhooks.py",
     "tests/labeling/test_admin.py",
     "tests/labeling/test_agreement.py",
     "tests/labeling/test_api.py",

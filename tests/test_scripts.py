@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 
+from gallery import webhooks
 from gallery.models import Image, Project
 from labeling.models import LabelSet
 from tests.conftest import picture
@@ -127,3 +128,13 @@ def test_an_archive_of_pictures_makes_a_project_of_its_own(
     said = run("import_labels", archive, "--project", "other")
     assert said["written"] == 4 and other.images.count() == 4
     assert other.label_sets.get().labels.count() == 4
+
+
+def test_webhooks_are_told_of_an_import(scored: LabelSet, owner: User, tmp_path: Path) -> None:
+    endpoint, _ = webhooks.create(scored.project, owner, "https://example.com/hook", ["import.done"])
+    table = tmp_path / "labels.csv"
+    table.write_text("file_name,label\nblue square.png,blue square\n")
+    run("import_labels", table, "--label-set", scored.pk)
+    [delivery] = endpoint.deliveries.all()
+    told = json.loads(delivery.body)["data"]
+    assert (told["state"], told["rows"], told["written"]) == ("done", 1, 1)

@@ -94,6 +94,11 @@ def test_no_secret_is_kept_or_logged_in_clear_text(site: Site) -> None:
     token = json.loads(made)["token"]
     bearing = {"Authorization": f"Token {token}"}
     assert program.ask("/api/v1/projects/", **bearing)[0] == 200
+    project = json.loads(program.ask("/api/v1/projects/", {"name": "Pets"}, **bearing)[1])["slug"]
+    hook = {"url": "https://example.org/", "events": ["run.finished"]}
+    _, made = program.ask(f"/api/v1/projects/{project}/webhooks/", hook, **bearing)
+    whsec = json.loads(made)["secret"].removeprefix("whsec_")
+    assert len(whsec) == 44
     # What breaks is logged with its traceback.
     site.rows("ALTER TABLE gallery_project RENAME TO away")
     assert program.ask("/api/v1/projects/", **bearing)[0] == 500
@@ -112,6 +117,7 @@ def test_no_secret_is_kept_or_logged_in_clear_text(site: Site) -> None:
         "token": token,
         "token of the page": shown,
         "session": session,
+        "secret of a webhook": whsec,
     }
     found = [
         (path.name, what)

@@ -38,7 +38,7 @@ WATCHED = (
 )
 MAKE_ROWS = """
 import json, uuid
-from gallery import comments, invitations, members
+from gallery import comments, invitations, members, webhooks
 from gallery.models import ApiToken, Upload
 from labeling import duplicates, picks, review, saved_views, work
 from labeling.models import LabelSet, NearDuplicate, ScoringRun, UnknownGroup, UnknownsRun
@@ -62,6 +62,8 @@ for first_id, second_id in pairs:
 decisions = [duplicates.decide(project, user, pair, pair[:1]) for pair in pairs[:5]]
 look = UnknownsRun.objects.create(label_set=first, state="done")
 groups = [UnknownGroup.objects.create(run=look, similarity=0.5, image_ids=images[:5]).pk for _ in images]
+hooks = [webhooks.create(project, user, "https://example.org/", webhooks.EVENTS)[0] for _ in range(15)]
+pings = [webhooks.ping(hook).pk for hook in hooks for _ in "123"]
 spare = []
 for number in range(40):
     other = projects.create(user, f"Spare {{number}}")
@@ -79,12 +81,13 @@ print("ROWS" + json.dumps({{
     "runs": list(ScoringRun.objects.values_list("pk", flat=True)),
     "comments": said, "views": views, "pairs": pairs[5:], "decisions": [each.pk for each in decisions],
     "aside": [pair[1] for pair in pairs[:5]], "groups": groups,
+    "webhooks": [hook.pk for hook in hooks], "webhook-deliveries": pings,
     "picks": [picks.pick(project, user, images[:3]).pk for _ in "12"],
     "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
 # Below a project: what is asked of the one that has pictures.
-OF_ONE_PROJECT = ("images", "label-sets", "duplicates", "set-aside", "map", "picks", "search")
+OF_ONE_PROJECT = ("images", "label-sets", "duplicates", "set-aside", "map", "picks", "search", "webhooks")
 # What takes rows away comes last, and the outermost row last of all.
 ORDER = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -138,6 +141,8 @@ def sensible(name: str, rows: dict[str, Any], rng: random.Random) -> dict[str, A
         "PATCH /api/v1/projects/{slug}/members/{id}/": {"role": role},
         "POST /api/v1/projects/{slug}/invitations/": {"role": role, "days": 3},
         "POST /api/v1/invitations/accept/": {"token": rng.choice(rows["spare"])["token"]},
+        "POST /api/v1/projects/{slug}/webhooks/": {"url": "https://example.org/", "events": ["run.finished"]},
+        "PATCH /api/v1/webhooks/{id}/": {"is_active": True},
         "POST /api/v1/projects/{slug}/label-sets/": {
             "name": f"Made {rng.random()}",
             "labels": [{"name": "red"}, {"name": "blue"}],

@@ -13,7 +13,7 @@ MAKE_PAGES = """
 import io, random
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
-from gallery import comments, invitations, projects, set_aside, uploads
+from gallery import comments, invitations, projects, set_aside, uploads, webhooks
 from gallery.models import ApiToken, Invitation
 from labeling import batches, label_sets, layouts
 from labeling.label_sets import LabelSpec
@@ -67,6 +67,14 @@ for one, other in ((twins[0], twins[1]), (twins[1], twins[2])):
         first=one, second=other, defaults=dict(project=project, cosine=0.9, distance=9))
 set_aside.set_aside(project, [twins[3].pk], olga)
 layouts.start(project, olga)
+hook, _ = webhooks.create(project, olga, "https://hooks.invalid/" + "averylongword" * 9, webhooks.EVENTS)
+off, _ = webhooks.create(project, olga, "http://hooks.invalid:8080/", ["image.settled"])
+webhooks.change(off, is_active=False)
+given_up = webhooks.ping(hook)
+hook.deliveries.update(
+    state="failed", attempts=8, sent_at=given_up.created_at, seconds=1.2, status=500,
+    error="It answered 500.", answer="averylongword" * 20, headers={"Webhook-Id": given_up.message_id})
+webhooks.ping(hook)
 projects.create(olga, "Empty")
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
@@ -102,6 +110,10 @@ PATHS = [
     "/projects/pages/upload/",
     "/projects/pages/members/",
     "/projects/pages/settings/",
+    "/projects/pages/webhooks/",
+    "/projects/empty/webhooks/",
+    "/webhooks/{hook}/",
+    "/webhook-deliveries/{delivery}/",
     "/projects/pages/guidelines/",
     "/projects/pages/duplicates/",
     "/projects/empty/duplicates/",
@@ -163,6 +175,8 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
             site.value(f"SELECT max(id) FROM labeling_batch WHERE label_set_id = {label_set}")
         ),
         "upload": site.value("SELECT max(id) FROM gallery_upload"),
+        "hook": site.value("SELECT min(id) FROM gallery_webhookendpoint"),
+        "delivery": site.value("SELECT min(id) FROM gallery_webhookdelivery"),
     }
 
 

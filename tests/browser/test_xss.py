@@ -46,7 +46,8 @@ from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
 from allauth.account.models import EmailAddress
 from gallery import comments, projects, set_aside, uploads
-from gallery.models import Membership, Project, Upload
+from gallery import webhooks
+from gallery.models import Membership, Project, Upload, WebhookEndpoint
 from labeling import label_sets
 from labeling.label_sets import LabelSpec
 from labeling.models import ImageAttempt, NearDuplicate, ScoringRun, UnknownsRun
@@ -121,6 +122,13 @@ for number, name in enumerate(names):
             name=payload, alternatives=PAYLOADS, near=payload, similarity=0.5, image_ids=[last])
     UnknownsRun.objects.create(
         label_set=label_set, model="x@1", state="failed", error="".join(PAYLOADS)[:300])
+    hook, _ = webhooks.create(project, owner, "https://hooks.invalid/", webhooks.EVENTS)
+    webhooks.notify(project, "import.done", dict(names=PAYLOADS))
+    hostile = "".join(PAYLOADS)
+    hook.deliveries.update(
+        state="failed", answer=hostile, error=hostile[:300], headers=dict.fromkeys(PAYLOADS, hostile))
+    WebhookEndpoint.objects.filter(pk=hook.pk).update(
+        url=hostile[:500], is_active=False, off_because=hostile[-300:])
     if first:
         for user, payload in zip(people, PAYLOADS):
             said = comments.add(image, user, payload + " @" + owner.username + " @" + user.username)
@@ -132,6 +140,7 @@ for number, name in enumerate(names):
             comments=said.pk,
             projects=project.slug, images=image.pk, runs=run.pk, uploads=project.uploads.last().pk,
             members=project.memberships.last().pk, decided=project.images.first().pk)
+        ids |= {{"webhooks": hook.pk, "webhook-deliveries": hook.deliveries.last().pk}}
         ids["label-sets"] = label_set.pk
 for admin in User.objects.filter(username="ada"):
     for payload in PAYLOADS:

@@ -44,6 +44,8 @@ UNTOUCHED = {
         "NearDuplicate",
         "LabelImport",
         "GroundTruth",
+        "WebhookEndpoint",
+        "WebhookDelivery",
     ),
 }
 

@@ -139,11 +139,11 @@ def test_five_hundred_decisions_are_one_batch_in_few_statements(
     pictures = rows.images(project, 500)
     rows.match(many, pictures)
     decisions = [Decision(picture.pk, Verdict.ACCEPTED) for picture in pictures]
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         batch = decide(many, owner, decisions)
     assert Annotation.objects.filter(status="accepted").count() == 500
     assert set(Review.objects.values_list("batch", flat=True)) == {batch}
-    with django_assert_max_num_queries(20):
+    with django_assert_max_num_queries(21):
         undone = undo(many, owner, Role.OWNER, batch)
     assert len(undone.images) == 500 and not undone.kept
     assert not Annotation.objects.exists()
