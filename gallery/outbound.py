@@ -61,7 +61,7 @@ def post(url: str, headers: dict[str, str], body: bytes) -> Answer:
     if thread.is_alive():
         _hang_up(call)
         if answer.status is None:
-            answer = Answer(error=f"No answer within {TOTAL_SECONDS} seconds.")
+            answer = Answer(error=_no_answer())
     return replace(answer, seconds=time.monotonic() - began)
 
 
@@ -131,7 +131,7 @@ def _run(call: _Call) -> None:
             connection.close()
     except Exception as error:  # whatever another machine may bring about
         if call.answer.status is None:
-            call.answer = Answer(error=_words(error)[:300])
+            call.answer = Answer(error=_words(error, call)[:300])
 
 
 def _connected(call: _Call, parts: Url, addresses: list[str]) -> HTTPConnection:
@@ -183,20 +183,24 @@ def _beginning(response: BaseHTTPResponse) -> str:
     return response.read(ANSWER_BYTES).decode(errors="replace").replace("\0", "\ufffd")
 
 
+def _no_answer() -> str:
+    return f"No answer within {TOTAL_SECONDS} seconds."
+
+
 def _hang_up(call: _Call) -> None:
     """End the thread that waits: what it reads from ends."""
     with suppress(OSError, AttributeError):
         call.sock.shutdown(socket.SHUT_RDWR)
 
 
-def _words(error: BaseException) -> str:
+def _words(error: BaseException, call: _Call) -> str:
     cause = error.__cause__ if isinstance(error.__cause__, OSError) else error
     if isinstance(error, Refused):
         return str(error)
     if isinstance(cause, socket.gaierror):
         return "Its name is not known."
     if isinstance(cause, TimeoutError):
-        return f"No connection within {CONNECT_SECONDS} seconds."
+        return _no_answer() if call.sock else f"No connection within {CONNECT_SECONDS} seconds."
     if isinstance(cause, ssl.SSLCertVerificationError):
         return f"Its certificate can't be trusted: {cause.verify_message}."
     if isinstance(cause, OSError) and cause.strerror:
