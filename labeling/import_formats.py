@@ -6,9 +6,10 @@ Whatever is wrong with a row is said with its place; the others go on.
 import csv
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import chain
 from pathlib import PurePosixPath
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
 
 import ijson
@@ -57,20 +58,59 @@ LABELS = ("label", "class", "category", "choice")
 SAFE = re.compile(r"^'+[=+\-@\t\r]")
 
 
+# Of one row or line: what is longer is no row, and would be read into memory whole.
+MOST_CHARACTERS, MOST_COLUMNS = 2**20, 1000
+
+
 def read_csv(source: Source) -> Read:
     [path] = _one(source, "labels.csv", ".csv")
+    for place, row in _table(source, path):
+        yield _native({key: _unsafe(cell) for key, cell in row.items()}, place)
+
+
+def _table(source: Source, path: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """The rows of a CSV by the names of their columns, each with its place. Raises Unreadable."""
     with source.text(path) as text:
         try:
-            rows = csv.DictReader(text, strict=True)
-            heads = [head.strip().lower() for head in rows.fieldnames or ()]
-            rows.fieldnames = heads
-            _check_heads(heads)
+            lines = _Lines(text)
+            head = next(lines, "")
+            # As Excel writes it where the comma parts decimals.
+            delimiter = max(",;\t", key=head.count)
+            rows = csv.DictReader(chain([head], lines), delimiter=delimiter, strict=True)
+            rows.fieldnames = [name.strip().lower() for name in rows.fieldnames or ()]
+            _check_heads(rows.fieldnames)
             for row in rows:
-                yield _native(
-                    {key: _unsafe(cell or "") for key, cell in row.items() if key}, f"line {rows.line_num}"
-                )
+                lines.read = 0
+                yield f"line {rows.line_num}", {key: cell or "" for key, cell in row.items() if key}
         except (csv.Error, UnicodeDecodeError) as error:
             raise Unreadable(_no_table(error)) from error
+
+
+class _Lines:
+    """The lines of a text. Raises Unreadable where they are too long before `read` is set to 0 again."""
+
+    def __init__(self, text: IO[str]) -> None:
+        self.text, self.read = text, 0
+
+    def __iter__(self) -> "_Lines":
+        return self
+
+    def __next__(self) -> str:
+        line = self.text.readline(MOST_CHARACTERS + 1)
+        self.read += len(line)
+        if self.read > MOST_CHARACTERS:
+            raise Unreadable("It has a row of more than a million characters: it is no list of images.")
+        if not line:
+            raise StopIteration
+        return line
+
+
+def _capped(text: IO[str]) -> Iterator[str]:
+    """The lines of a text, each by itself. Raises Unreadable at one that is too long."""
+    lines = _Lines(text)
+    for line in lines:
+        lines.read = 0
+        yield line
 
 
 def _no_table(error: Exception) -> str:
@@ -79,7 +119,9 @@ def _no_table(error: Exception) -> str:
     return f"The file can't be read as CSV: {error}."
 
 
-def _check_heads(heads: Iterable[str]) -> None:
+def _check_heads(heads: Collection[str]) -> None:
+    if len(heads) > MOST_COLUMNS:
+        raise Unreadable(f"The first line names {len(heads):,} columns; at most {MOST_COLUMNS:,} are read.")
     if "sha256" not in heads and not set(NAMES) & set(heads):
         raise Unreadable("The first line must name the columns, file_name or sha256 among them.")
     if not set(LABELS) & set(heads):
@@ -92,10 +134,11 @@ def _unsafe(cell: str) -> str:
 
 
 def _native(row: dict[str, Any], place: str) -> Found:
-    name = next((str(row[key]) for key in NAMES if row.get(key)), "")
-    label = next((str(row[key]) for key in LABELS if row.get(key) not in (None, "")), "")
-    found = Found(place, name, str(row.get("sha256") or ""), label)
-    match str(row.get("status") or ""):
+    name = _first(row, NAMES)
+    found = Found(place, _text(name), _text(row.get("sha256")).lower(), _text(label := _first(row, LABELS)))
+    if isinstance(label, dict | list):
+        return found._replace(error="Its label is no text; here an image has one.")
+    match _text(row.get("status")):
         case Status.ACCEPTED | Status.CORRECTED as status:
             return (
                 found._replace(status=status)
@@ -114,14 +157,24 @@ def _native(row: dict[str, Any], place: str) -> Found:
             return found._replace(error=f"“{other[:40]}” is no status.")
 
 
+def _first(row: dict[str, Any], keys: Iterable[str]) -> Any:
+    return next((row[key] for key in keys if row.get(key) not in (None, "")), "")
+
+
+def _text(value: Any) -> str:
+    """A text or a number as text; nothing else is one."""
+    return str(value) if isinstance(value, str | int | float) else ""
+
+
 def read_jsonl(source: Source) -> Read:
     [path] = _one(source, "labels.jsonl", ".jsonl", ".ndjson")
+    yield from _json_rows(source, path)
+
+
+def _json_rows(source: Source, path: str) -> Iterator[Found]:
     for number, row in _json_lines(source, path):
-        yield (
-            _native(row, f"line {number}")
-            if isinstance(row, dict)
-            else Found(f"line {number}", error=NO_OBJECT)
-        )
+        place = f"line {number}"
+        yield _native(row, place) if isinstance(row, dict) else Found(place, error=NO_OBJECT)
 
 
 NO_OBJECT = "It is no JSON object."
@@ -130,7 +183,7 @@ NO_OBJECT = "It is no JSON object."
 def _json_lines(source: Source, path: str) -> Iterator[tuple[int, Any]]:
     with source.text(path) as text:
         try:
-            for number, line in enumerate(text, start=1):
+            for number, line in enumerate(_capped(text), start=1):
                 if line.strip():
                     yield number, _parsed(line)
         except UnicodeDecodeError as error:
@@ -160,21 +213,10 @@ def read_hugging_face(source: Source) -> Read:
 
 def _metadata(source: Source, path: str) -> Iterator[Found]:
     if path.endswith(".csv"):
-        with source.text(path) as text:
-            try:
-                rows = csv.DictReader(text)
-                _check_heads(rows.fieldnames or ())
-                for row in rows:
-                    yield _native(row, f"line {rows.line_num}")
-            except (csv.Error, UnicodeDecodeError) as error:
-                raise Unreadable(_no_table(error)) from error
-        return
-    for number, row in _json_lines(source, path):
-        yield (
-            _native(row, f"line {number}")
-            if isinstance(row, dict)
-            else Found(f"line {number}", error=NO_OBJECT)
-        )
+        for place, row in _table(source, path):
+            yield _native(row, place)
+    else:
+        yield from _json_rows(source, path)
 
 
 def _one(source: Source, *names: str) -> list[str]:
@@ -192,10 +234,11 @@ def _one(source: Source, *names: str) -> list[str]:
 
 def read_label_studio(source: Source) -> Read:
     for path in source.find("config.xml"):
-        for _, node in _elements(source, path):
-            if node.tag == "Choice" and node.get("value"):
+        for event, node in _elements(source, path):
+            if event == "end" and node.tag == "Choice" and node.get("value"):
                 yield Declared(node.get("value"))
     [path] = _one(source, "tasks.json", ".json")
+    _check_depth(source, path)
     for number, task in enumerate(_items(source, path, "item"), start=1):
         yield (
             _task(task, f"task {number}")
@@ -207,9 +250,9 @@ def read_label_studio(source: Source) -> Read:
 def _task(task: dict[str, Any], place: str) -> Found:
     data = task.get("data") if isinstance(task.get("data"), dict) else task
     image = data.get("image") or next((text for text in data.values() if _is_picture(text)), "")
-    found = Found(place, _file_of(str(image)), str(data.get("sha256") or ""))
-    if "data" not in task and "choice" in task:  # Label Studio's JSON-MIN
-        return found._replace(label=str(task["choice"] or ""))
+    found = Found(place, _file_of(_text(image)), _text(data.get("sha256")))
+    if "data" not in task:  # Label Studio's JSON-MIN
+        return _minimal(found, _first(task, LABELS[::-1]))
     said = _objects(task.get("annotations"))
     answers = {_choices(each) for each in said if not each.get("was_cancelled")} - {()}
     if len(answers) > 1:
@@ -225,6 +268,13 @@ def _task(task: dict[str, Any], place: str) -> Found:
     return _chosen(found, _choices(best))._replace(is_prediction=True)
 
 
+def _minimal(found: Found, chosen: Any) -> Found:
+    labels = chosen.get("choices") if isinstance(chosen, dict) else chosen
+    if isinstance(labels, list):
+        return _chosen(found, tuple(map(_text, labels)))
+    return found._replace(label=_text(labels))
+
+
 def _objects(value: Any) -> list[dict[str, Any]]:
     return [each for each in value if isinstance(each, dict)] if isinstance(value, list) else []
 
@@ -238,18 +288,18 @@ def _choices(said: dict[str, Any]) -> tuple[str, ...]:
             and isinstance(value, dict)
             and isinstance(value.get("choices"), list)
         ):
-            found += map(str, value["choices"])
-    return tuple(dict.fromkeys(found))
+            found += map(_text, value["choices"])
+    return tuple(dict.fromkeys(filter(None, found)))
 
 
 def _chosen(found: Found, labels: tuple[str, ...]) -> Found:
-    if len(labels) > 1:
+    if len(labels) != 1:
         return found._replace(error=f"It has {len(labels)} labels; here an image has one.")
     return found._replace(label=labels[0])
 
 
 def _is_picture(text: Any) -> bool:
-    return isinstance(text, str) and PurePosixPath(urlsplit(text).path).suffix.lower() in PICTURES
+    return isinstance(text, str) and PurePosixPath(_file_of(text)).suffix.lower() in PICTURES
 
 
 PICTURES = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff", ".avif"}
@@ -259,11 +309,30 @@ def _file_of(address: str) -> str:
     """The path in an address: of Label Studio's local files it is a parameter."""
     if "://" not in address and "?d=" not in address:
         return address
-    parts = urlsplit(address)
+    try:
+        parts = urlsplit(address)
+    except ValueError:  # such as “http://[”
+        return address
     return parse_qs(parts.query).get("d", [unquote(parts.path)])[0]
 
 
 # JSON documents
+
+MOST_DEPTH = 50
+
+
+def _check_depth(source: Source, path: str) -> None:
+    """Raises Unreadable for a document of brackets in brackets, which would take for ever."""
+    depth = 0
+    with source.open(path) as file:
+        try:
+            # Without `use_float`, here and below, a number of 5,000 digits ends the process.
+            for event, _ in ijson.basic_parse(file, use_float=True):
+                depth += event.startswith("start_") - event.startswith("end_")
+                if depth > MOST_DEPTH:
+                    raise Unreadable(f"{path} is nested too deep: it is no list of labels.")
+        except (ijson.JSONError, UnicodeDecodeError) as error:
+            raise Unreadable(f"{path} is no whole JSON document: {error}"[:300]) from error
 
 
 def _items(source: Source, path: str, prefix: str) -> Iterator[Any]:
@@ -285,25 +354,37 @@ def _pairs(source: Source, path: str, prefix: str) -> Iterator[tuple[str, Any]]:
 
 def read_fiftyone(source: Source) -> Read:
     for path in source.find("labels.json", ".json"):
-        classes = [str(name) for name in _items(source, path, "classes.item")]
+        _check_depth(source, path)
+        classes = [_text(name) for name in _items(source, path, "classes.item")]
         yield from map(Declared, classes)
         folder = PurePosixPath(path).parent
         for stem, said in _pairs(source, path, "labels"):
-            found = Found(f"“{stem}”", str(folder / "data" / stem))
-            confident = isinstance(said, dict)
-            value = said.get("label") if confident else said
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                if not 0 <= value < len(classes):
-                    yield found._replace(error=f"There is no class {value}.")
-                    continue
-                value = classes[int(value)]
-            yield found._replace(label=str(value or ""), is_prediction=confident and value is not None)
+            yield _fiftyone_label(Found(f"“{stem}”", str(folder / "data" / stem)), said, classes)
+
+
+def _fiftyone_label(found: Found, said: Any, classes: list[str]) -> Found:
+    value, confidence = (
+        (said.get("label"), said.get("confidence")) if isinstance(said, dict) else (said, None)
+    )
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value not in range(len(classes)):
+            return found._replace(error=f"There is no class {value}.")
+        value = classes[int(value)]
+    if not isinstance(value, str | None):
+        return found._replace(error="Its label is no text; here an image has one.")
+    return found._replace(label=value or "", is_prediction=bool(value) and confidence is not None)
+
+
+def _key(value: Any) -> Any:
+    """What rows may name each other by; whatever else stands there names none."""
+    return value if isinstance(value, str | int) else None
 
 
 def read_datumaro(source: Source) -> Read:
     for path in source.find(".json"):
+        _check_depth(source, path)
         names = [
-            str(label.get("name"))
+            _text(label.get("name"))
             for label in _objects(list(_items(source, path, "categories.label.labels.item")))
         ]
         yield from map(Declared, names)
@@ -318,68 +399,100 @@ def read_datumaro(source: Source) -> Read:
 
 def _datumaro_item(item: dict[str, Any], names: list[str], subset: str) -> Found:
     image = item.get("image")
-    path = str(image.get("path") if isinstance(image, dict) else "") or str(item.get("id"))
-    found = Found(f"item “{item.get('id')}”", f"images/{subset}/{path}")
+    path = _text(image.get("path") if isinstance(image, dict) else "") or _text(item.get("id"))
+    found = Found(f"item “{_text(item.get('id'))}”", f"images/{subset}/{path}")
     said = [each for each in _objects(item.get("annotations")) if each.get("type") == "label"]
-    ids = list(dict.fromkeys(each.get("label_id") for each in said))
-    if any(not isinstance(pk, int) or not 0 <= pk < len(names) for pk in ids):
+    ids = list(dict.fromkeys(_key(each.get("label_id")) for each in said))
+    if any(pk not in range(len(names)) for pk in ids):
         return found._replace(error="Its label is none of those that the file lists.")
     if not ids:
         return found
-    suggested = all((each.get("attributes") or {}).get("suggested") for each in said)
+    attributes = [each.get("attributes") for each in said]
+    suggested = all(isinstance(each, dict) and each.get("suggested") for each in attributes)
     return _chosen(found, tuple(names[pk] for pk in ids))._replace(is_prediction=suggested)
 
 
 def read_coco(source: Source) -> Read:
     for path in source.find(".json"):
+        _check_depth(source, path)
         names = {
-            each.get("id"): str(each.get("name"))
+            _key(each.get("id")): _text(each.get("name"))
             for each in _objects(list(_items(source, path, "categories.item")))
         }
         empty = next((pk for pk, name in names.items() if pk == 0 and name == "empty"), None)
         yield from (Declared(name) for pk, name in names.items() if pk != empty)
-        said: dict[Any, tuple[Any, bool, str]] = {}
-        for each in _objects(list(_items(source, path, "annotations.item"))):
-            pk, category = each.get("image_id"), each.get("category_id")
-            error = "" if category in names else f"There is no category {category}."
-            if pk in said and said[pk][0] != category:
-                error = "It has several labels; here an image has one."
-            said[pk] = (category, bool(each.get("suggested")), error)
+        said = _coco_labels(source, path)
         for image in _items(source, path, "images.item"):
-            if not isinstance(image, dict):
+            if isinstance(image, dict):
+                yield _coco_image(image, said, names, empty)
+            else:
                 yield Found("an image", error=NO_OBJECT)
-                continue
-            category, suggested, error = said.get(image.get("id"), (None, False, ""))
-            yield Found(
-                f"image {image.get('id')}",
-                str(image.get("file_name") or ""),
-                str(image.get("sha256") or ""),
-                label="" if category in (None, empty) else names.get(category, ""),
-                is_none=empty is not None and category == empty,
-                is_prediction=suggested,
-                error=error,
-            )
+
+
+# A category, and whether it is only suggested.
+Said = tuple[Any, bool]
+
+
+def _coco_labels(source: Source, path: str) -> dict[Any, list[Said]]:
+    """What is said of each image, each category once: boxes of the same kind are one label."""
+    said: dict[Any, list[Said]] = {}
+    for each in _items(source, path, "annotations.item"):
+        if isinstance(each, dict):
+            of_image = said.setdefault(_key(each.get("image_id")), [])
+            category = _key(each.get("category_id"))
+            if category not in (known for known, _ in of_image):
+                of_image.append((category, bool(each.get("suggested"))))
+    return said
+
+
+def _coco_image(
+    image: dict[str, Any], said: dict[Any, list[Said]], names: dict[Any, str], empty: Any
+) -> Found:
+    pk = _key(image.get("id"))
+    found = Found(f"image {pk}", _text(image.get("file_name")), _text(image.get("sha256")))
+    labels = said.get(pk, [])
+    if missing := [category for category, _ in labels if category not in names]:
+        return found._replace(error=f"There is no category {missing[0]}.")
+    if not labels:
+        return found
+    if empty is not None and [category for category, _ in labels] == [empty]:
+        return found._replace(is_none=True, is_prediction=labels[0][1])
+    return _chosen(found, tuple(names[category] for category, _ in labels))._replace(
+        is_prediction=all(suggested for _, suggested in labels)
+    )
 
 
 # XML
 
 
+# Of one image or label, and of all before the first.
+MOST_ELEMENTS = 100_000
+
+
 def _elements(source: Source, path: str) -> Iterator[tuple[str, Any]]:
-    """The elements of an XML document as they end. Raises Unreadable, also for what could do harm."""
+    """The elements of an XML document as they start and end. Raises Unreadable, also for what could do harm."""
     with source.open(path) as file:
         try:
-            yield from ElementTree.iterparse(file)
-        except (ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
+            yield from ElementTree.iterparse(file, ("start", "end"), forbid_dtd=True)
+        except DefusedXmlException as error:
             raise Unreadable(
-                f"{path} is no XML that is read here: {error or type(error).__name__}"[:300]
+                f"{path} defines entities or a document type, which are not read here."
             ) from error
+        except (ElementTree.ParseError, ValueError, LookupError) as error:
+            raise Unreadable(f"{path} is no whole XML document: {error}"[:300]) from error
 
 
 def read_cvat(source: Source) -> Read:
     [path] = _one(source, "annotations.xml", ".xml")
-    for _, node in _elements(source, path):
-        if node.tag == "label":
-            yield Declared(node.findtext("name") or "")
+    since = 0
+    for event, node in _elements(source, path):
+        since += event == "start"
+        if since > MOST_ELEMENTS:
+            raise Unreadable(f"{path} has too much between its images: it is no list of labels by CVAT.")
+        if event == "start":
+            continue
+        if node.tag == "label" and (name := node.findtext("name")):
+            yield Declared(name)
         elif node.tag == "image":
             found = Found(f"image {node.get('id')}", node.get("name") or "")
             tags = tuple(dict.fromkeys(tag.get("label") or "" for tag in node.iter("tag")))
@@ -387,11 +500,10 @@ def read_cvat(source: Source) -> Read:
             yield _chosen(found, tags)._replace(is_prediction=auto) if tags else found
             # What was read is let go: else it all stays in memory.
             node.clear()
+            since = 0
 
 
 # ImageNet
-
-LISTED = re.compile(r'^(?:"(?P<quoted>.*)"(?P<suffix>\S*)|(?P<plain>.+?))\s+(?P<id>\d{1,9})$')
 
 
 def read_imagenet(source: Source) -> Read:
@@ -399,24 +511,28 @@ def read_imagenet(source: Source) -> Read:
     names = [line for _, line in _lines(source, path)]
     yield from map(Declared, names)
     for other in source.find(".txt"):
-        if other == path:
-            continue
-        for number, line in _lines(source, other):
-            place = f"{other}, line {number}"
-            if not (parts := LISTED.match(line)):
-                yield Found(place, error="It is not a file's name and a number.")
-                continue
-            name = parts["plain"] or parts["quoted"] + parts["suffix"]
-            if int(parts["id"]) >= len(names):
-                yield Found(place, name, error=f"synsets.txt has no line for {parts['id']}.")
-                continue
-            yield Found(place, name, label=names[int(parts["id"])])
+        if other != path:
+            for number, line in _lines(source, other):
+                yield _listed(line, f"{other}, line {number}", names)
+
+
+def _listed(line: str, place: str, names: list[str]) -> Found:
+    """`name.jpg 0`, with the name before its suffix in quotes where it has spaces."""
+    name, number = (line.rsplit(None, 1) + [""])[:2]
+    if not (number.isascii() and number.isdecimal() and len(number) < 10):
+        return Found(place, error="It is not a file's name and a number.")
+    stem, quote, suffix = name.removeprefix('"').rpartition('"')
+    if quote and name.startswith('"'):
+        name = stem + suffix
+    if int(number) >= len(names):
+        return Found(place, name, error=f"synsets.txt has no line for {number}.")
+    return Found(place, name, label=names[int(number)])
 
 
 def _lines(source: Source, path: str) -> Iterator[tuple[int, str]]:
     with source.text(path) as text:
         try:
-            for number, line in enumerate(text, start=1):
+            for number, line in enumerate(_capped(text), start=1):
                 if stripped := line.rstrip("\r\n"):
                     yield number, stripped
         except UnicodeDecodeError as error:

@@ -72,8 +72,9 @@ class Matcher:
         hashes = {row.sha256 for row in rows if row.sha256}
         by_hash = dict(self.project.images.filter(sha256__in=hashes).values_list("sha256", "pk"))
         by_path = self._uploaded([row.name for row in rows if row.name])
+        suffixed = self._suffixed(rows)
         for row in rows:
-            yield row, by_hash.get(row.sha256) or by_path.get(row.name) or self._by_name(row)
+            yield row, by_hash.get(row.sha256) or by_path.get(row.name) or self._by_name(row, suffixed)
 
     def _uploaded(self, names: Sequence[str]) -> dict[str, int]:
         if self.upload is None:
@@ -81,18 +82,20 @@ class Matcher:
         entries = self.upload.entries.filter(name__in=names, image__set_aside_at=None)
         return dict(entries.exclude(image=None).values_list("name", "image_id"))
 
-    def _by_name(self, row: Found) -> int | str:
+    def _by_name(self, row: Found, suffixed: dict[int, str]) -> int | str:
         if not row.name:
             return "No image here has this hash." if row.sha256 else "It names no image."
         name = PREFIX.sub("", plain(row.name))
         for index, wanted in ((self.paths, row.name), (self.names, row.name), (self.names, name)):
             if found := index.find(wanted):
                 return self._only(found, row.name)
-        if pk := self._suffixed(plain(row.name)):
+        pk, before = _parted(row.name)
+        if pk in suffixed and stem(suffixed[pk]) == before:
             return pk
-        # FiftyOne and Datumaro know files without their suffix.
-        if found := self.stems.find(row.name + ("" if PurePath(row.name).suffix else ".x")):
-            return self._only(found, row.name)
+        # FiftyOne and Datumaro know files without their suffix, and a dot may be part of that.
+        for wanted in (f"{row.name}.x", row.name):
+            if found := self.stems.find(wanted):
+                return self._only(found, row.name)
         return f"There is no image “{row.name[:80]}” here."
 
     def _only(self, found: Sequence[int], name: str) -> int | str:
@@ -102,9 +105,13 @@ class Matcher:
             f"{len(found)} images here are called “{name[:80]}”, and the file has no hash to tell them apart."
         )
 
-    def _suffixed(self, name: str) -> int | None:
-        """The image that an export called so, since another one had its name."""
-        if not (parts := SUFFIX.match(PurePath(name).stem)):
-            return None
-        image = self.project.images.filter(pk=int(parts["pk"])).first()
-        return image.pk if image and stem(image.name) == parts["stem"] else None
+    def _suffixed(self, rows: Sequence[Found]) -> dict[int, str]:
+        """Names of the images whose ids stand behind names of these rows, if there are any."""
+        ids = {_parted(row.name)[0] for row in rows} - {0}
+        return dict(self.project.images.filter(pk__in=ids).values_list("pk", "name")) if ids else {}
+
+
+def _parted(name: str) -> tuple[int, str]:
+    """The id and what stands before it where an export called a file so, since another one had its name."""
+    parts = SUFFIX.match(stem(name))
+    return (int(parts["pk"]), parts["stem"]) if parts else (0, "")

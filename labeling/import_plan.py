@@ -11,14 +11,17 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from labeling import terms
-from labeling.import_formats import FORMATS, Declared, Found
+from labeling.import_formats import FORMATS, Found, Unreadable
 from labeling.import_matching import AT_ONCE, Matcher
 from labeling.import_sources import Source
+from labeling.label_sets import MOST_LABELS
 from labeling.models import Annotation, LabelImport, Review
 
 Verdict = Review.Verdict
 # What a preview shows of each kind; all are counted.
 MOST_SHOWN = 50
+LONGEST_LABEL = 200
+NOT_STORED = "There are characters in it that can't be stored."
 # Folders that are no labels: splits, and where pictures lie in other formats.
 NO_LABELS = {"train", "val", "valid", "validation", "test", "images", "data", ""}
 
@@ -70,7 +73,7 @@ class Plan:
 
     def rows(self) -> Iterator[Planned]:
         matcher = Matcher(self.row.project, self.row.upload)
-        for some in in_parts(self._found()):
+        for some in in_parts(map(_fitting, self._found())):
             matched = list(matcher.match(some))
             ids = [pk for _, pk in matched if isinstance(pk, int)]
             answers, best = self._answers(ids), self._best(ids)
@@ -84,10 +87,10 @@ class Plan:
             return
         with self.row.file.open("rb") as file:
             for found in read(Source(file, self.row.name)):
-                if isinstance(found, Declared):
-                    self.declared.setdefault(found.label, 0)
-                else:
+                if isinstance(found, Found):
                     yield found
+                elif found.label and not _unfit(found.label):
+                    self._declare(found.label, 0)
 
     def _folders(self) -> Iterator[Found]:
         """The last folder of each picture's path in the upload."""
@@ -96,6 +99,13 @@ class Plan:
             folder = name.replace("\\", "/").rpartition("/")[0].rpartition("/")[2]
             label = "" if folder.lower() in NO_LABELS | {"_unlabeled"} else folder
             yield Found(name, name, label=label)
+
+    def _declare(self, label: str, images: int) -> None:
+        self.declared[label] = self.declared.get(label, 0) + images
+        if len(self.declared) > MOST_LABELS:
+            raise Unreadable(
+                f"The file has more than {MOST_LABELS:,} labels. Is the column of the label the right one?"
+            )
 
     def _answers(self, ids: Sequence[int]) -> dict[int, Annotation]:
         if self.row.label_set is None or self.choices.truth:
@@ -111,10 +121,10 @@ class Plan:
     def _planned(
         self, found: Found, pk: int | str, answers: dict[int, Annotation], best: dict[int, int]
     ) -> Planned:
-        if found.label:
-            self.declared[found.label] = self.declared.get(found.label, 0) + 1
         if found.error:
             return Planned(found, "error", found.error)
+        if found.label:
+            self._declare(found.label, 1)
         if not isinstance(pk, int):
             return Planned(found, "unmatched", pk)
         if found.is_prediction and not self.choices.predictions:
@@ -126,6 +136,7 @@ class Plan:
             return Planned(found, "error", "This image stands in the file before, with another answer.")
         if not found.label and not (found.is_none or self.choices.none):
             return Planned(found, "unlabelled")
+        self.seen[pk] = said
         label_id = self._label(found.label) if found.label else None
         if (
             found.label
@@ -140,6 +151,27 @@ class Plan:
 
     def _label(self, name: str) -> int | None:
         return self.labels.get(self.choices.map.get(name, name))
+
+
+def _unfit(label: str) -> str:
+    """Why a label can't be one here, or nothing."""
+    if terms.UNFIT.search(label):
+        return NOT_STORED
+    return f"Its label is longer than {LONGEST_LABEL} characters." if len(label) > LONGEST_LABEL else ""
+
+
+def _fitting(found: Found) -> Found:
+    """The row, with an error and as little as it takes to show it where a database wouldn't take it."""
+    found = found._replace(label=found.label.strip())
+    error = found.error or _unfit(found.label)
+    if terms.UNFIT.search(found.name + found.sha256):
+        error = error or NOT_STORED
+    if not error:
+        return found
+    place, name, label = (
+        terms.UNFIT.sub("\ufffd", text)[:LONGEST_LABEL] for text in (found.place, found.name, found.label)
+    )
+    return Found(place, name, label=label, error=error)
 
 
 def _verdict(found: Found, label_id: int | None, suggested: int | None) -> str:
@@ -179,13 +211,22 @@ def report(plan: Plan) -> dict[str, Any]:
         if len(some := shown.get(row.outcome, [])) < MOST_SHOWN:
             said = row.found.label or ("none of these" if row.found.is_none else "")
             some.append(
-                {"place": row.found.place, "name": row.found.name, "label": said, "sentence": row.sentence}
+                {
+                    "place": row.found.place[:LONGEST_LABEL],
+                    "name": row.found.name[:LONGEST_LABEL],
+                    "label": said,
+                    "sentence": row.sentence,
+                }
             )
+    known = list(plan.labels)
     unknown = [
-        {"label": name, "count": count, "near": terms.nearest(name, list(plan.labels)) or ""}
+        {"label": name, "count": count, "near": ""}
         for name, count in plan.declared.items()
         if name not in plan.labels
     ]
+    # To find what is spelled nearly so takes a while.
+    for each in unknown[:MOST_SHOWN]:
+        each["near"] = terms.nearest(each["label"], known) or ""
     return {
         "rows": counts.total(),
         "counts": counts,

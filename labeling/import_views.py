@@ -67,7 +67,8 @@ def import_page(request: HttpRequest, pk: int) -> HttpResponse:
         except ValidationError as error:
             return refused(request, error.messages, 409)
         return redirect(row)
-    return render(request, "labeling/import.html", _context(row) | {"form": form})
+    status = 400 if request.method == "POST" else 200
+    return render(request, "labeling/import.html", _context(row) | {"form": form}, status=status)
 
 
 def _context(row: LabelImport) -> dict[str, Any]:

@@ -57,14 +57,21 @@ def begin(
         check_size(file.size)
     row = LabelImport(project=project, label_set=label_set, user=user, name=name)
     row.format = format or detect(Source(File(texts, name), name), has_pictures)
+    if row.format == "folders" and not has_pictures:
+        raise ValidationError("There are no pictures in this file: folders are of a ZIP with pictures.")
     row.choices = choices.as_json() if choices else {}
-    with intake.storage_full(NOT_SAVED):
-        texts.seek(0)
-        row.file.save("labels", File(texts, name), save=False)
-    if has_pictures:
-        file.seek(0)
-        row.upload = uploads.add_images(project, user, [file])
-    row.save()
+    try:
+        with intake.storage_full(NOT_SAVED):
+            texts.seek(0)
+            row.file.save("labels", File(texts, name), save=False)
+        if has_pictures:
+            file.seek(0)
+            row.upload = uploads.add_images(project, user, [file])
+        row.save()
+    except Exception:
+        if row.file:
+            row.file.storage.delete(row.file.name)
+        raise
     _go_on(row, row.file.size)
     return row
 

@@ -47,6 +47,8 @@ ON_ROWS = [
     "tests/labeling/test_duplicates.py",
     "tests/labeling/test_exports.py",
     "tests/labeling/test_filters.py",
+    "tests/labeling/test_import_formats.py",
+    "tests/labeling/test_imports.py",
     "tests/labeling/test_layouts.py",
     "tests/labeling/test_maps.py",
     "tests/labeling/test_near.py",
