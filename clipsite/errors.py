@@ -1,4 +1,4 @@
-"""What goes wrong, in the words and the form of whoever asked: JSON under /api/, a page elsewhere."""
+"""What goes wrong, in the form of whoever asked: problem details under /api/, a page elsewhere."""
 
 import sys
 from typing import Any
@@ -12,12 +12,12 @@ from django.core.exceptions import (
     TooManyFilesSent,
     ValidationError,
 )
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.views import defaults
 from rest_framework import exceptions, serializers, views
-from rest_framework.response import Response
 
+from gallery import problems
 from gallery.decoding import BadPicture
 from gallery.intake import StorageFull, is_full
 from gallery.invitations import Unusable
@@ -37,9 +37,16 @@ class Refused(exceptions.APIException):
         super().__init__(detail)
 
 
-def api_exception(error: Exception, context: dict[str, Any]) -> Response | None:
-    """DRF's answer to an exception, for those of Django and of our doors as well."""
-    return views.exception_handler(_as_drf(error), context)
+def api_exception(error: Exception, context: dict[str, Any]) -> HttpResponse | None:
+    """DRF's answer to an exception, for those of Django and of our doors as well, as a problem."""
+    drfs = views.exception_handler(_as_drf(error), context)
+    if drfs is None:
+        return None
+    answer = problems.answer(drfs.status_code, *problems.told(drfs.data))
+    for name in ("WWW-Authenticate", "Retry-After"):
+        if name in drfs:
+            answer[name] = drfs[name]
+    return answer
 
 
 def _as_drf(error: Exception) -> Exception:
@@ -74,13 +81,13 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     elif isinstance(exception, RequestDataTooBig):
         status, reason = 413, str(exception)
     if request.path.startswith(API):
-        return JsonResponse({"detail": reason or "Bad request."}, status=status)
+        return problems.answer(status, reason or "The request can't be read.")
     return render(request, "400.html", {"reason": reason, "status": status}, status=status)
 
 
 def not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     if request.path.startswith(API):
-        return JsonResponse({"detail": "Not found."}, status=404)
+        return problems.answer(404, "There is nothing at this address.")
     return defaults.page_not_found(request, exception)
 
 
@@ -89,8 +96,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
     if is_full(error):
         words = str(error) if isinstance(error, StorageFull) else FULL
         if request.path.startswith(API):
-            return JsonResponse({"detail": words}, status=507)
+            return problems.answer(507, words)
         return render(request, "refused.html", {"words": words, "status": 507}, status=507)
     if request.path.startswith(API):
-        return JsonResponse({"detail": "Something went wrong on the server; it is in its log."}, status=500)
+        return problems.answer(500, "Something went wrong on the server; it is in its log.")
     return defaults.server_error(request)

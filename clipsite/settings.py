@@ -1,6 +1,7 @@
 """Every setting of the site. The environment is read here and nowhere else; `.env.example` lists it."""
 
 import os
+import re
 import secrets
 from contextlib import suppress
 from datetime import timedelta
@@ -133,6 +134,8 @@ MIDDLEWARE = [
     "allauth.account.middleware.AccountMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "clipsite.accounts.back_to_the_page",
+    "clipsite.idempotency.once",
+    "clipsite.conditional.conditional",
 ]
 
 ROOT_URLCONF = "clipsite.urls"
@@ -262,10 +265,19 @@ ACCOUNT_EMAIL_VERIFICATION = "none"
 ACCOUNT_LOGOUT_REDIRECT_URL = "account_login"
 # Behind a TLS proxy everybody would share its address: failed log-ins are counted by the one that it names.
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if HTTPS else 0
-ACCOUNT_RATE_LIMITS = {"login_failed": "10/5m/ip,10/5m/key"}
+# In seconds.
+LOGIN_WAIT = 300
+ACCOUNT_RATE_LIMITS = {"login_failed": f"10/{LOGIN_WAIT}s/ip,10/{LOGIN_WAIT}s/key"}
 # Mail is needed for password resets alone; without EMAIL_URL it is printed on the terminal.
 EMAIL_CONFIG = env.email_url("EMAIL_URL", default="consolemail://")
 vars().update(EMAIL_CONFIG)
+
+# How many calls of the API each user may make: `600/m`. Empty: as many as they like.
+API_RATE = env.str("API_RATE", default="")
+if API_RATE and not re.fullmatch("[1-9][0-9]*/[smhd]", API_RATE):
+    raise ImproperlyConfigured(
+        f"API_RATE is {API_RATE!r}: it must be a number a second, minute, hour or day: 600/m."
+    )
 
 REST_FRAMEWORK = {
     "DEFAULT_AUTHENTICATION_CLASSES": [
@@ -273,6 +285,9 @@ REST_FRAMEWORK = {
         "rest_framework.authentication.SessionAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["rest_framework.permissions.IsAuthenticated"],
+    "DEFAULT_THROTTLE_CLASSES": ["gallery.rest.CallsOfOneUser"],
+    # Who has no account is counted by their address, as failed log-ins are.
+    "NUM_PROXIES": ALLAUTH_TRUSTED_PROXY_COUNT,
     "DEFAULT_PARSER_CLASSES": ["gallery.rest.CappedJSONParser"],
     "DEFAULT_RENDERER_CLASSES": ["gallery.rest.JSON"],
     "DEFAULT_CONTENT_NEGOTIATION_CLASS": "gallery.rest.AlwaysJSON",
@@ -296,8 +311,10 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
-        "gallery.rest.summarize",
-        "gallery.rest.describe_problems",
+        "gallery.openapi.summarize",
+        "gallery.openapi.describe_unchanged",
+        "gallery.openapi.describe_keys",
+        "gallery.openapi.describe_problems",
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunState": "labeling.models.ScoringRun.State",

@@ -24,6 +24,7 @@ from gallery.models import (
     Comment,
     Image,
     Invitation,
+    KeyedCall,
     Membership,
     Project,
     Upload,
@@ -335,6 +336,15 @@ class TokenAdmin(ReadOnly, admin.ModelAdmin):
 
     def change_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         return redirect("admin:gallery_apitoken_changelist")
+
+
+@admin.register(KeyedCall)
+class KeyedCallAdmin(ReadOnly, admin.ModelAdmin):
+    list_display = ["at", "user", "method", "path", "key", "status"]
+    exclude = ["body"]
+    list_select_related = ["user"]
+    list_filter = ["at", "method", "status"]
+    search_fields = ["user__username", "path", "key"]
 
 
 @admin.register(Comment)

@@ -3,10 +3,11 @@
 from typing import Any, ClassVar
 
 from allauth.account.adapter import get_adapter
+from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db.models import QuerySet
-from django.http import FileResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404
 from django.urls import reverse
 from drf_spectacular.types import OpenApiTypes
@@ -20,10 +21,11 @@ from rest_framework.response import Response
 from rest_framework.serializers import BaseSerializer
 from rest_framework.views import APIView
 
-from gallery import access, invitations, media, members, projects, uploads
+from gallery import access, invitations, media, members, problems, projects, uploads
 from gallery.models import ApiToken, Image, Invitation, Membership, Project, Upload
 from gallery.serializers import (
     AcceptSerializer,
+    AddedProblemSerializer,
     AddedSerializer,
     FilesSerializer,
     ImageSerializer,
@@ -32,6 +34,7 @@ from gallery.serializers import (
     InviteSerializer,
     JoinedSerializer,
     MemberSerializer,
+    ProblemSerializer,
     ProjectDetailSerializer,
     ProjectSerializer,
     RoleSerializer,
@@ -39,6 +42,11 @@ from gallery.serializers import (
     TokenSerializer,
     UploadSerializer,
 )
+
+# An answer that is told once, and kept nowhere: by no cache, and for no `Idempotency-Key`.
+SECRET = {"Cache-Control": "no-store"}
+# So many files are named in the sentences of a refusal; all of them stand beside it.
+SHOWN_REFUSALS = 3
 
 
 def checked(serializer: BaseSerializer) -> dict[str, Any]:
@@ -55,19 +63,27 @@ class Token(APIView):
         # A login is nobody's yet; and a session's cookie must not ask it for a CSRF token.
         return [] if self.request and self.request.method == "POST" else super().get_authenticators()
 
-    @extend_schema(request=TokenRequestSerializer, responses=TokenSerializer, auth=[])
-    def post(self, request: Request) -> Response:
+    @extend_schema(
+        request=TokenRequestSerializer,
+        responses={
+            200: TokenSerializer,
+            401: OpenApiResponse(ProblemSerializer, "The username or the password is wrong."),
+        },
+        auth=[],
+    )
+    def post(self, request: Request) -> HttpResponse:
         """A token for a username and password. Ten failures in five minutes, and there is a wait."""
         credentials = checked(TokenRequestSerializer(data=request.data))
         name = credentials.pop("name")
         try:
             user = get_adapter().authenticate(request._request, **credentials)
         except ValidationError as error:
-            raise Throttled(detail=error.messages[0]) from error
+            raise Throttled(settings.LOGIN_WAIT, error.messages[0]) from error
         if user is None or not user.is_active:
-            return Response({"detail": "The username or the password is wrong."}, status=401)
+            return problems.answer(401, "The username or the password is wrong.")
         row, token = ApiToken.objects.create(user, name=name)
-        return Response(TokenSerializer({"token": token, "name": name, "expiry": row.expiry}).data)
+        made = TokenSerializer({"token": token, "name": name, "expiry": row.expiry}).data
+        return Response(made, headers=SECRET)
 
     @extend_schema(responses={204: None})
     def delete(self, request: Request) -> Response:
@@ -176,7 +192,7 @@ class Invitations(ListAPIView):
         project = access.fetch(Project.objects, request.user, "manage members", slug=slug)
         made = invitations.invite(project, request.user, **checked(InviteSerializer(data=request.data)))
         made.url = request.build_absolute_uri(reverse("invitation", args=[invitations.token_of(made)]))
-        return Response(InvitationMadeSerializer(made).data, status=201)
+        return Response(InvitationMadeSerializer(made).data, status=201, headers=SECRET)
 
 
 class InvitationDetail(APIView):
@@ -223,13 +239,17 @@ class Images(ListAPIView):
             202: OpenApiResponse(
                 AddedSerializer, "A large ZIP is being unpacked: its report is the upload's."
             ),
-            400: OpenApiResponse(AddedSerializer, "Every file was refused; or the request lacks files."),
-            413: OpenApiResponse(AddedSerializer, "Every file was refused as too large."),
-            415: OpenApiResponse(AddedSerializer, "Every file was refused as no picture that is read here."),
-            507: OpenApiResponse(AddedSerializer, "The project or the disk is full."),
+            400: OpenApiResponse(
+                AddedProblemSerializer, "Every file was refused; or the request lacks files."
+            ),
+            413: OpenApiResponse(AddedProblemSerializer, "Every file was refused as too large."),
+            415: OpenApiResponse(
+                AddedProblemSerializer, "Every file was refused as no picture that is read here."
+            ),
+            507: OpenApiResponse(AddedProblemSerializer, "The project or the disk is full."),
         },
     )
-    def post(self, request: Request, slug: str) -> Response:
+    def post(self, request: Request, slug: str) -> HttpResponse:
         """Add pictures, or a ZIP of them. A file that is refused stands in the answer with its reason."""
         project = access.fetch(Project.objects, request.user, "upload", slug=slug)
         asked = checked(FilesSerializer(data=request.data))
@@ -241,7 +261,11 @@ class Images(ListAPIView):
             # Of a name that comes with a file only the last part is kept.
             files = [File(file.file, path) for file, path in zip(files, asked["paths"], strict=True)]
         upload = uploads.add_images(project, request.user, files, upload)
-        return Response(AddedSerializer(upload, context={"request": request}).data, status=upload.status_code)
+        added, status = AddedSerializer(upload, context={"request": request}).data, upload.status_code
+        if status < 400:
+            return Response(added, status=status)
+        why = [f"{entry.name}: {entry.reason}" for entry in upload.fresh[:SHOWN_REFUSALS]]
+        return problems.answer(status, " ".join(["Nothing was added.", *why]), **added)
 
 
 class UploadDetail(GenericAPIView):
@@ -285,6 +309,6 @@ class ImageFile(APIView):
     field = "file"
 
     @extend_schema(responses={(200, "image/*"): OpenApiTypes.BINARY})
-    def get(self, request: Request, pk: int) -> FileResponse:
+    def get(self, request: Request, pk: int) -> HttpResponse:
         """The picture itself."""
-        return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), self.field)
+        return media.serve(request, access.fetch(Image.everything, request.user, "view", pk=pk), self.field)

@@ -2,7 +2,8 @@
 
 from pathlib import PurePath
 
-from django.http import FileResponse, Http404
+from django.http import FileResponse, Http404, HttpRequest, HttpResponse
+from django.utils.cache import get_conditional_response
 
 from gallery.models import Image
 
@@ -17,11 +18,22 @@ TYPES = {
 }
 
 
-def serve(image: Image, field: str) -> FileResponse:
-    """The image's `file` as a download, or its `thumbnail` or `preview` to be shown.
+# A file never changes under its address, and only its reader's own browser may keep it.
+KEPT = "private, max-age=31536000, immutable"
+
+
+def serve(request: HttpRequest, image: Image, field: str) -> HttpResponse:
+    """The image's `file` as a download, or its `thumbnail` or `preview` to be shown; 304 for who has it.
 
     Raises Http404 where the file is gone. Who may see the image is for the caller to check.
     """
+    etag = f'"{image.sha256}-{field}"'
+    response = get_conditional_response(request, etag=etag) or _file(image, field)
+    response["ETag"], response["Cache-Control"] = etag, KEPT
+    return response
+
+
+def _file(image: Image, field: str) -> FileResponse:
     stored = getattr(image, field)
     try:
         content = stored.open("rb")
@@ -34,8 +46,6 @@ def serve(image: Image, field: str) -> FileResponse:
         name, content_type = PurePath(stored.name).name, "image/webp"
     response = FileResponse(content, as_attachment=field == "file", filename=name, content_type=content_type)
     response["X-Content-Type-Options"] = "nosniff"
-    # A file never changes under its address, and only its reader's own browser may keep it.
-    response["Cache-Control"] = "private, max-age=31536000, immutable"
     # Whoever opens one by its address gets a picture, whatever else stands in the file.
     response["Content-Security-Policy"] = "sandbox; default-src 'none'"
     return response

@@ -125,6 +125,31 @@ class ApiToken(AbstractAuthToken):
         return f"{self.name} ({self.token_key[:8]}…)"
 
 
+class KeyedCall(models.Model):
+    """A call of the API with an `Idempotency-Key`, and what was answered, to answer the same again."""
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    key = models.CharField(max_length=255)
+    method = models.CharField(max_length=10)
+    path = models.CharField(max_length=500)
+    fingerprint = models.CharField(max_length=64, help_text="SHA-256 of all that was asked.")
+    at = models.DateTimeField(default=timezone.now)
+    # Whose it is to answer, and for how long nobody else may try.
+    token = models.UUIDField(default=uuid.uuid4, editable=False)
+    leased_until = models.DateTimeField()
+    status = models.PositiveSmallIntegerField(null=True, blank=True, help_text="None: still at work.")
+    content_type = models.CharField(max_length=100, blank=True)
+    body = models.BinaryField(null=True, help_text="None for an answer with a secret in it.")
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["user", "key"], name="one_call_per_key")]
+        indexes = [models.Index(fields=["at"], name="keyed_calls_by_age")]
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
+
+
 # Longer than between two signs of life of an unpacking that goes on.
 SILENCE = timedelta(minutes=1)
 

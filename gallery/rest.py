@@ -13,6 +13,7 @@ from rest_framework.pagination import CursorPagination
 from rest_framework.parsers import JSONParser
 from rest_framework.renderers import BaseRenderer, JSONRenderer
 from rest_framework.request import Request
+from rest_framework.throttling import UserRateThrottle
 from rest_framework.utils.urls import replace_query_param
 
 Key = list[int | float | str]
@@ -102,6 +103,13 @@ class CappedJSONParser(JSONParser):
         return settings.DATA_UPLOAD_MAX_MEMORY_SIZE
 
 
+class CallsOfOneUser(UserRateThrottle):
+    """As many calls as API_RATE allows; who isn't logged in is counted by their address."""
+
+    def get_rate(self) -> str | None:
+        return settings.API_RATE or None
+
+
 class JSON(JSONRenderer):
     """Says back also what is no text, half of a surrogate pair: as an escape."""
 
@@ -123,48 +131,3 @@ class AlwaysJSON(DefaultContentNegotiation):
             return super().select_renderer(request, renderers, format_suffix)
         except NotAcceptable:
             return renderers[0], renderers[0].media_type
-
-
-def summarize(result: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Beside each operation of the schema: the first sentence of what is said of it."""
-    for path in result["paths"].values():
-        for operation in path.values():
-            if description := operation.get("description"):
-                operation["summary"] = " ".join(description.split()).split(". ")[0].rstrip(".")
-    return result
-
-
-PROBLEMS = {
-    "400": "The request is not as described; each field's problems by its name.",
-    "401": "No token or session, or one that is not valid.",
-    "403": "Your role doesn't allow it.",
-    "404": "Not there, or not yours to see.",
-    "413": "The request is too large.",
-    "415": "The body has another content type than described.",
-    "429": "Too many requests: wait.",
-    "503": "CLIP can't be used now.",
-    "507": "There is no space for it.",
-}
-
-
-def describe_problems(result: dict[str, Any], **options: Any) -> dict[str, Any]:
-    """Beside each operation of the schema: the refusals that any of them may answer with.
-
-    One that has a body of its own may still answer with a problem: the request comes before the work.
-    """
-    problem = {"$ref": "#/components/schemas/Problem"}
-    each = {
-        "anyOf": [{"type": "string"}, {"type": "array", "items": {"anyOf": [{"type": "string"}, problem]}}]
-    }
-    each["anyOf"].append(problem)
-    result["components"]["schemas"]["Problem"] = {"type": "object", "additionalProperties": each}
-    for path in result["paths"].values():
-        for operation in path.values():
-            for status, description in PROBLEMS.items():
-                operation["responses"].setdefault(status, {"description": description})
-            for status, answer in operation["responses"].items():
-                if status >= "400":
-                    own = [content["schema"] for content in answer.get("content", {}).values()]
-                    schema = {"oneOf": [*own, problem]} if own else problem
-                    answer["content"] = {"application/json": {"schema": schema}}
-    return result

@@ -16,6 +16,23 @@ class IdField(serializers.IntegerField):
         super().__init__(min_value=1, max_value=BIGGEST_ID, **options)
 
 
+class FieldProblemSerializer(serializers.Serializer):
+    pointer = serializers.CharField(
+        help_text="JSON pointer into the body, such as `/labels/3/name`; without a body, a parameter."
+    )
+    detail = serializers.CharField()
+
+
+class ProblemSerializer(serializers.Serializer):
+    """Why a request was refused, as RFC 9457 has it."""
+
+    type = serializers.CharField(help_text="`about:blank`: the status says it all.")
+    title = serializers.CharField(help_text="The status in words.")
+    status = serializers.IntegerField()
+    detail = serializers.CharField(help_text="What is wrong, and what to do, in sentences.")
+    errors = FieldProblemSerializer(many=True, required=False, help_text="Where fields are wrong.")
+
+
 class TokenRequestSerializer(serializers.Serializer):
     username = serializers.CharField(max_length=150)
     password = serializers.CharField(max_length=4096, trim_whitespace=False)
@@ -175,6 +192,10 @@ class AddedSerializer(serializers.Serializer):
 
     def _fresh(self, upload: Upload, outcome: str) -> list[UploadEntry]:
         return [entry for entry in upload.fresh if entry.outcome == outcome]
+
+
+class AddedProblemSerializer(ProblemSerializer, AddedSerializer):
+    """Every file was refused: a problem that tells of each of them as well."""
 
 
 class UploadSerializer(serializers.ModelSerializer):

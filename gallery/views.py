@@ -7,7 +7,7 @@ from django.core.exceptions import ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Case, Count, Model, OuterRef, Subquery, When
 from django.db.models.functions import Coalesce
-from django.http import FileResponse, HttpRequest, HttpResponse, QueryDict
+from django.http import HttpRequest, HttpResponse, QueryDict
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
 from django.utils import timezone
@@ -291,20 +291,20 @@ def upload_stop(request: HttpRequest, pk: int) -> HttpResponse:
 
 @login_required
 @require_safe
-def image_file(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "file")
+def image_file(request: HttpRequest, pk: int) -> HttpResponse:
+    return media.serve(request, access.fetch(Image.everything, request.user, "view", pk=pk), "file")
 
 
 @login_required
 @require_safe
-def image_thumbnail(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "thumbnail")
+def image_thumbnail(request: HttpRequest, pk: int) -> HttpResponse:
+    return media.serve(request, access.fetch(Image.everything, request.user, "view", pk=pk), "thumbnail")
 
 
 @login_required
 @require_safe
-def image_preview(request: HttpRequest, pk: int) -> FileResponse:
-    return media.serve(access.fetch(Image.everything, request.user, "view", pk=pk), "preview")
+def image_preview(request: HttpRequest, pk: int) -> HttpResponse:
+    return media.serve(request, access.fetch(Image.everything, request.user, "view", pk=pk), "preview")
 
 
 @login_required

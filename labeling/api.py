@@ -30,6 +30,7 @@ from labeling.label_sets import LabelSpec
 from labeling.models import LabelSet, ScoringRun
 from labeling.serializers import (
     BatchSerializer,
+    BestMatchErrorSerializer,
     BestMatchRequestSerializer,
     BestMatchSerializer,
     LabelledImageSerializer,
@@ -330,7 +331,13 @@ class BestMatch(APIView):
     def get_permissions(self) -> list:
         return [AllowAny()] if settings.BEST_MATCH_PUBLIC else super().get_permissions()
 
-    @extend_schema(request=BestMatchRequestSerializer, responses=BestMatchSerializer)
+    @extend_schema(
+        request=BestMatchRequestSerializer,
+        responses={
+            200: BestMatchSerializer,
+            400: OpenApiResponse(BestMatchErrorSerializer, "The request is not as described; or no JSON."),
+        },
+    )
     def post(self, request: Request) -> Response:
         """Which of two texts fits the image better?"""
         serializer = BestMatchRequestSerializer(data=request.data)

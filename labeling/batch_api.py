@@ -4,13 +4,13 @@ import uuid
 from typing import Any
 
 from django.db.models import QuerySet
-from django.http import QueryDict
+from django.http import HttpResponse, QueryDict
 from drf_spectacular.utils import OpenApiResponse, extend_schema
 from rest_framework.generics import GenericAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from gallery import access
+from gallery import access, problems
 from gallery.api import checked
 from gallery.rest import CursorPages
 from labeling import batches, bulk, history, review
@@ -60,7 +60,7 @@ class Batches(GenericAPIView):
             409: OpenApiResponse(DiffersSerializer, description="`count` is another number by now."),
         },
     )
-    def post(self, request: Request, pk: int) -> Response:
+    def post(self, request: Request, pk: int) -> HttpResponse:
         """Say the same of many images, as one batch.
 
         Those that somebody decides about while a worker is at it are left as they are.
@@ -70,7 +70,7 @@ class Batches(GenericAPIView):
         try:
             batch = self._said(label_set, request, asked)
         except bulk.Differs as differs:
-            return Response({"detail": str(differs), "count": differs.count}, status=409)
+            return problems.answer(409, str(differs), count=differs.count)
         return _answer(label_set, label_set.role, request.user, batch.pk, _begun(batch))
 
     def _said(self, label_set: LabelSet, request: Request, asked: dict[str, Any]) -> Batch:

@@ -4,7 +4,7 @@ from typing import Any
 
 from rest_framework import serializers
 
-from gallery.serializers import IdField
+from gallery.serializers import IdField, ProblemSerializer
 from labeling.bulk import Saying
 from labeling.history import Entry
 from labeling.models import Batch, LabelSet
@@ -101,6 +101,5 @@ class BulkSerializer(serializers.Serializer):
         return Saying(Verdict.CORRECTED, label)
 
 
-class DiffersSerializer(serializers.Serializer):
-    detail = serializers.CharField()
+class DiffersSerializer(ProblemSerializer):
     count = serializers.IntegerField(help_text="How many images there are now.")

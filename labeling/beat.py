@@ -5,6 +5,7 @@ from datetime import timedelta
 from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
+from gallery import idempotency
 from gallery.models import Image, Project, Upload
 from labeling import holder, layouts, runs
 from labeling.models import (
@@ -79,9 +80,10 @@ def _lacks_images(run: ScoringRun | None) -> bool:
 
 
 def beat(worker: str) -> None:
-    """Say that `worker` is alive."""
+    """Say that `worker` is alive, and take away what is past its time."""
     WorkerBeat.objects.update_or_create(worker=worker, defaults={"at": timezone.now()})
     WorkerBeat.objects.filter(at__lt=timezone.now() - timedelta(days=1)).delete()
+    idempotency.prune()
 
 
 def worker_is_online() -> bool:

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.utils.decorators import method_decorator
 from django.views.decorators.gzip import gzip_page
+from django.views.decorators.http import conditional_page
 from drf_spectacular.utils import OpenApiParameter, extend_schema
 from rest_framework import serializers
 from rest_framework.generics import GenericAPIView
@@ -80,7 +81,8 @@ class Map(GenericAPIView):
         ],
         responses=MapSerializer,
     )
-    @method_decorator(gzip_page)
+    # Before it is packed, which never comes out the same twice.
+    @method_decorator([gzip_page, conditional_page])
     def get(self, request: Request, slug: str) -> Response:
         """Where each image of the project stands on its map, all at once: alike ones are near each other."""
         project = access.fetch(Project.objects.all(), request.user, "view", slug=slug)

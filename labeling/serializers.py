@@ -255,3 +255,7 @@ class BestMatchRequestSerializer(serializers.Serializer):
 
 class BestMatchSerializer(serializers.Serializer):
     best_match = serializers.CharField(help_text="The text that is more similar to the image.")
+
+
+class BestMatchErrorSerializer(serializers.Serializer):
+    error = serializers.CharField()

@@ -9,6 +9,7 @@ import PIL.Image
 import pytest
 from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
+from django.http import HttpResponse
 from django.test import Client
 
 from gallery import uploads
@@ -34,6 +35,11 @@ def picture(colour: str = "red", side: int = 64, format: str = "PNG", **options:
     out = io.BytesIO()
     PIL.Image.new("RGB", (side, side), colour).save(out, format, **options)
     return out.getvalue()
+
+
+def pointers(answer: HttpResponse) -> list[str]:
+    """Which fields a problem of the API names."""
+    return [each["pointer"] for each in answer.json()["errors"]]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from gallery import invitations, set_aside, webhooks
-from gallery.models import ApiToken, Invitation, Membership, Project, Upload, UploadEntry
+from gallery.models import ApiToken, Invitation, KeyedCall, Membership, Project, Upload, UploadEntry
 from labeling import layouts
 from labeling.models import (
     DuplicateDecision,
@@ -45,6 +45,7 @@ def make(owner: User, name: str, count: int) -> Project:
         user = User.objects.create_user(f"{name}-{number}")
         Membership.objects.create(project=project, user=user, role="viewer")
         ApiToken.objects.create(owner)
+        KeyedCall.objects.create(user=user, key=str(number), leased_until=timezone.now())
         invitation = invitations.invite(project, owner, "viewer")
         Invitation.objects.filter(pk=invitation.pk).update(used_by=user, used_at=timezone.now())
         WorkerBeat.objects.create(worker=f"{name}:{number}")

@@ -29,8 +29,11 @@ User.objects.all().delete()
 ON_ROWS = [
     "tests/gallery/test_api.py",
     "tests/gallery/test_comments.py",
+    "tests/gallery/test_conditional.py",
     "tests/gallery/test_guidelines.py",
+    "tests/gallery/test_idempotency.py",
     "tests/gallery/test_invitations.py",
+    "tests/gallery/test_problems.py",
     "tests/gallery/test_set_aside.py",
     "tests/gallery/test_uploads.py",
     "tests/gallery/test_views.py",

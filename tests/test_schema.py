@@ -35,8 +35,28 @@ def test_errors_and_answers_that_are_files_are_described(schema: dict) -> None:
     upload = schema["paths"]["/api/v1/projects/{slug}/images/"]["post"]
     assert {"201", "202", "400", "401", "403", "404", "413", "415", "507"} <= set(upload["responses"])
     assert list(upload["requestBody"]["content"]) == ["multipart/form-data"]
-    refused = upload["responses"]["400"]["content"]["application/json"]["schema"]["oneOf"]
-    assert [each["$ref"].split("/")[-1] for each in refused] == ["Added", "Problem"]
+    refused = upload["responses"]["400"]["content"]["application/problem+json"]["schema"]["anyOf"]
+    assert [each["$ref"].split("/")[-1] for each in refused] == ["AddedProblem", "Problem"]
+    for path in schema["paths"].values():
+        for operation in path.values():
+            refusals = [answer for status, answer in operation["responses"].items() if status >= "400"]
+            assert refusals and all("application/problem+json" in answer["content"] for answer in refusals)
+
+
+def test_what_is_said_again_and_again_is_described(schema: dict) -> None:
+    paths = {path: each for path, each in schema["paths"].items() if path.startswith("/api/v1/")}
+    keyed = [
+        (path, method)
+        for path, operations in paths.items()
+        for method, operation in operations.items()
+        if "Idempotency-Key" in [each["name"] for each in operation.get("parameters", [])]
+        and {"409", "422"} <= set(operation["responses"])
+    ]
+    unsafe = [(path, method) for path, each in paths.items() for method in each if method != "get"]
+    assert set(keyed) == set(unsafe) - {("/api/v1/token/", "post"), ("/api/v1/token/", "delete")}
+    unchanging = {path for path, each in paths.items() if "304" in each.get("get", {}).get("responses", {})}
+    read = {path for path, each in paths.items() if "get" in each}
+    assert unchanging == read - {"/api/v1/label-sets/{id}/export/"}
 
 
 def test_a_name_that_may_be_missing_is_described_as_such(schema: dict) -> None:

@@ -190,6 +190,7 @@ def test_every_change_of_the_models_has_its_migration(tmp_path: Path) -> None:
         ),
         ({"HOST": "0.0.0.0", "DEBUG": "on"}, "DEBUG shows the inside"),
         ({"CLIP_PRECISION": "int8"}, "CLIP_PRECISION is 'int8': it must be auto, fp32 or bf16."),
+        ({"API_RATE": "600"}, "API_RATE is '600': it must be a number a second, minute, hour or day: 600/m."),
         ({"PORT": "eighty"}, "PORT can't be read"),
         ({"DATABASE_URL": "somewhere"}, "DATABASE_URL can't be read"),
     ],

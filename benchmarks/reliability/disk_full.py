@@ -90,7 +90,7 @@ class Bench:
             self.check(answer.ok, f"{what}: {answer.status_code} {answer.text[-300:]}")
         kind = answer.headers["Content-Type"]
         if what.startswith("API"):
-            said = kind.startswith("application/json") and answer.json().get("detail")
+            said = kind == "application/problem+json" and answer.json()["detail"]
         else:
             said = kind.startswith("text/") and "disk" in answer.text
         self.check(

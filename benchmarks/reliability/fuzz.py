@@ -16,6 +16,7 @@ import signal
 import sys
 import threading
 import time
+import uuid
 import zipfile
 from collections import Counter
 from dataclasses import dataclass, field
@@ -240,6 +241,8 @@ def ask_all(operation: Any, identity: str, asking: Asking, mode: GenerationMode,
                 case.body, more["files"] = schemathesis.core.NOT_SET, SENDS_FILES[name](rng)
             elif (body := sensible(name, rows, rng)) is not None:
                 case.body = body
+            # A key of its own: one that another case has had would be refused.
+            case.headers = {"Idempotency-Key": str(uuid.UUID(int=rng.getrandbits(128)))}
         answer = case.call(headers=headers, timeout=PATIENCE, **more)
         counts[f"{answer.status_code // 100}xx"] += 1
         try:

@@ -83,9 +83,9 @@
     const load = async () => {
       const mine = asked += 1;
       const answer = await fetch(page().dataset.points, { headers: { Accept: "application/json" } });
-      const told = answer.headers.get("Content-Type")?.startsWith("application/json") ? await answer.json() : {};
+      const told = answer.headers.get("Content-Type")?.includes("json") ? await answer.json() : {};
       if (mine !== asked || !document.contains(canvas)) return;
-      if (!answer.ok) { $("#map-says").textContent = [told.non_field_errors, told.detail].flat().filter(Boolean).join(" ") || "The map can't be read."; return; }
+      if (!answer.ok) { $("#map-says").textContent = told.detail || "The map can't be read."; return; }
       const before = new Set([...scene.selected].map((index) => scene.points.ids[index]));
       columns = told;
       scene.points = clipsite.map.points(columns);

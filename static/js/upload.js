@@ -72,7 +72,7 @@
   dropzone.on("addedfile", (file) => { dropzone.files = []; add(file, target); });
   dropzone.on("uploadprogress", (file, progress) => { file.row.querySelector("progress").value = progress; draw(); });
   dropzone.on("success", (file, answer) => settle(file, answer));
-  dropzone.on("error", (file, answer, xhr) => fail(file, answer, xhr?.status ?? 0));
+  dropzone.on("error", (file, answer, xhr) => fail(file, read(answer), xhr));
 
   // From the page into the queue
 
@@ -209,11 +209,13 @@
     mark(file, "is-refused", reason);
   };
 
-  const fail = (file, answer, status) => {
+  const fail = (file, answer, xhr) => {
+    const status = xhr?.status ?? 0;
     if (answer?.refused) { settle(file, answer); return; }
     if (file.status === Dropzone.CANCELED) return;
     leave(file);
-    if (status === 0 || [408, 429, 500, 502, 503, 504].includes(status)) again(file, status);
+    if (status === 429) wait(file, Number(xhr.getResponseHeader("Retry-After")) || 1);
+    else if (status === 0 || [408, 500, 502, 503, 504].includes(status)) again(file, status);
     else if (status === 400 || status === 413) refuse(file, sentence(answer, "The server did not take this file."));
     else halt(file, PROBLEMS[status] ?? sentence(answer, `The server answered ${status}.`));
     pump();
@@ -224,12 +226,19 @@
     404: "This project is not here any more.",
   };
 
+  const rest = (file, pause) => {
+    mark(file, "", "Waiting to try again");
+    resting.set(file, setTimeout(() => { resting.delete(file); queue.unshift(file); pump(); }, pause));
+  };
+
+  // Too many requests in a short time are no failure, and the server says when there is room for more.
+  const wait = (file, seconds) => {
+    file.tries -= 1;
+    rest(file, seconds * 1000);
+  };
+
   const again = (file, status) => {
-    if (file.tries < TRIES) {
-      mark(file, "", "Waiting to try again");
-      resting.set(file, setTimeout(() => { resting.delete(file); queue.unshift(file); pump(); }, PAUSE[file.tries - 1]));
-      return;
-    }
+    if (file.tries < TRIES) { rest(file, PAUSE[file.tries - 1]); return; }
     failures += 1;
     broken.add(file);
     mark(file, "is-refused", status ? `The server failed (${status}).` : "The connection broke.");
@@ -247,12 +256,11 @@
     if (!file.isZip) file.batch.asking = false;
   };
 
-  // DRF says what is wrong as {detail}, or as lists of sentences by field.
-  const sentence = (answer, otherwise) => {
-    let found = answer?.detail ?? answer;
-    while (found && typeof found === "object") found = Object.values(found)[0];
-    return typeof found === "string" && found.length < 300 && !found.startsWith("<") ? found : otherwise;
+  // Dropzone reads what calls itself plain JSON alone, and hands a problem over as text.
+  const read = (answer) => {
+    try { return typeof answer === "string" ? JSON.parse(answer) : answer; } catch { return null; }
   };
+  const sentence = (answer, otherwise) => (answer?.detail?.length < 300 ? answer.detail : otherwise);
 
   part("retry").addEventListener("click", () => {
     problem = "";

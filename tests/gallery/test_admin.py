@@ -38,6 +38,7 @@ UNTOUCHED = {
         "UnknownGroup",
         "MapLayout",
         "Comment",
+        "KeyedCall",
         "Fingerprint",
         "DuplicateSearch",
         "DuplicateDecision",

@@ -20,9 +20,9 @@ from gallery import decoder, projects, tasks, uploads
 from gallery.access import Role
 from gallery.models import ApiToken, Image, Membership, Project, Upload
 from gallery.uploads import StorageFull
-from tests.conftest import picture
+from tests.conftest import picture, pointers
 
-JSON = "application/json"
+JSON, PROBLEM = "application/json", "application/problem+json"
 Login = Callable[[User | None], Client]
 Member = Callable[[str], User]
 Add = Callable[..., list[Image]]
@@ -123,7 +123,8 @@ def test_a_session_has_no_token_to_revoke(owner: User, login: Login) -> None:
 @pytest.mark.parametrize("name", ["olga", "nobody"])
 def test_a_wrong_password_and_an_unknown_name_sound_the_same(owner: User, name: str) -> None:
     answer = Client().post("/api/v1/token/", {"username": name, "password": "wrong"}, content_type=JSON)
-    assert (answer.status_code, answer.json()) == (401, {"detail": "The username or the password is wrong."})
+    assert answer.status_code == 401
+    assert answer.json()["detail"] == "The username or the password is wrong."
 
 
 @pytest.mark.parametrize("body", [{}, {"username": "olga"}, [], {"username": {}, "password": []}])
@@ -142,6 +143,7 @@ def test_ten_failed_logins_and_there_is_a_wait(owner: User) -> None:
     answer = Client(headers={"X-Forwarded-For": "10.9.9.9"}).post("/api/v1/token/", right, content_type=JSON)
     assert answer.status_code == 429
     assert "Too many failed login attempts" in answer.json()["detail"]
+    assert answer.headers["Retry-After"] == "300"
 
 
 def test_behind_a_proxy_failures_are_counted_by_client(owner: User, settings: object) -> None:
@@ -162,6 +164,33 @@ def test_a_token_that_is_no_text_opens_nothing(db: None) -> None:
 def test_logins_that_succeed_are_not_counted(owner: User) -> None:
     for _ in range(12):
         token_for(owner)
+
+
+# Limits
+
+
+def test_each_user_may_make_so_many_calls(
+    owner: User, stranger: User, project: Project, login: Login, settings: object
+) -> None:
+    settings.API_RATE = "3/m"
+    client = login(owner)
+    assert [client.get("/api/v1/projects/").status_code for _ in "123"] == [200] * 3
+    answer = client.post("/api/v1/projects/", {"name": "More"}, content_type=JSON)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (429, PROBLEM)
+    assert 0 < int(answer.headers["Retry-After"]) <= 60
+    assert Project.objects.count() == 1
+    assert bearing(ApiToken.objects.create(owner)[1]).get("/api/v1/projects/").status_code == 429
+    assert login(stranger).get("/api/v1/projects/").status_code == 200
+    assert client.get("/projects/animals/").status_code == 200, "pages are not counted"
+
+
+def test_a_call_that_was_one_too_many_may_be_made_again(owner: User, login: Login, settings: object) -> None:
+    client, key = login(owner), {"Idempotency-Key": "one"}
+    settings.API_RATE = "1/d"
+    client.get("/api/v1/projects/")
+    assert client.post("/api/v1/projects/", {"name": "New"}, JSON, headers=key).status_code == 429
+    settings.API_RATE = ""
+    assert client.post("/api/v1/projects/", {"name": "New"}, JSON, headers=key).status_code == 201
 
 
 # Projects
@@ -262,7 +291,7 @@ def test_a_member_that_can_not_be_added_is_said(
 ) -> None:
     answer = login(owner).post("/api/v1/projects/animals/members/", body, content_type=JSON)
     assert answer.status_code == 400
-    assert list(answer.json()) == [field]
+    assert pointers(answer) == [f"/{field}"]
     assert project.memberships.count() == 1
 
 
@@ -271,7 +300,8 @@ def test_a_project_keeps_an_owner(owner: User, project: Project, login: Login) -
     url = f"/api/v1/projects/animals/members/{project.memberships.get().pk}/"
     for answer in (client.patch(url, {"role": "viewer"}, content_type=JSON), client.delete(url)):
         assert answer.status_code == 400
-        assert answer.json() == {"role": ["A project needs an owner: make somebody else an owner first."]}
+        assert answer.json()["detail"] == "A project needs an owner: make somebody else an owner first."
+        assert pointers(answer) == ["/role"]
     assert client.patch(url, {"role": "owner"}, content_type=JSON).status_code == 200
     assert project.memberships.get().role == Role.OWNER
 
@@ -282,7 +312,7 @@ def test_a_member_needs_a_role_that_there_is(
 ) -> None:
     body = {"username": stranger.username} | ({} if role is None else {"role": role})
     answer = login(owner).post("/api/v1/projects/animals/members/", body, content_type=JSON)
-    assert (answer.status_code, list(answer.json())) == (400, ["role"])
+    assert (answer.status_code, pointers(answer)) == (400, ["/role"])
     assert project.memberships.count() == 1
 
 
@@ -452,7 +482,7 @@ def test_an_upload_needs_files(owner: User, project: Project, login: Login) -> N
     url = "/api/v1/projects/animals/images/"
     for answer in (client.post(url), client.post(url, {"file": file("red.png", picture())})):
         assert answer.status_code == 400
-        assert "files" in answer.json()
+        assert pointers(answer) == ["/files"]
     assert client.post(url, {"files": "text"}, content_type=JSON).status_code == 415
     assert not Upload.objects.exists()
 
@@ -463,7 +493,7 @@ def test_too_many_files_are_refused_in_json(by: str, owner: User, project: Proje
     files = [file(name, content) for name, content in shades(101).items()]
     answer = client.post("/api/v1/projects/animals/images/", {"files": files})
     assert answer.status_code == 413
-    assert answer.json() == {"detail": "Too many files: at most 100 a request."}
+    assert answer.json()["detail"] == "Too many files: at most 100 a request."
 
 
 def test_a_full_disk_is_said(
@@ -474,7 +504,7 @@ def test_a_full_disk_is_said(
 
     monkeypatch.setattr(uploads, "add_images", full)
     answer = login(owner).post("/api/v1/projects/animals/images/", {"files": file("red.png", picture())})
-    assert (answer.status_code, answer.json()) == (507, {"detail": "The disk is full: free some space."})
+    assert (answer.status_code, answer.json()["detail"]) == (507, "The disk is full: free some space.")
 
 
 def test_a_session_needs_its_csrf_token(owner: User, project: Project) -> None:
@@ -622,7 +652,7 @@ def test_a_project_that_is_deleted_does_not_come_back(owner: User, project: Proj
 )
 def test_a_cursor_that_is_none_is_refused(cursor: str, owner: User, project: Project, login: Login) -> None:
     answer = login(owner).get(f"/api/v1/projects/animals/images/?cursor={cursor}")
-    assert (answer.status_code, answer.json()) == (404, {"detail": "Invalid cursor"})
+    assert (answer.status_code, answer.json()["detail"]) == (404, "Invalid cursor")
 
 
 @pytest.mark.parametrize("path", ["projects/", "projects/animals/members/", "projects/animals/images/"])
@@ -680,7 +710,7 @@ def test_relations_can_not_be_asked_about(query: str, owner: User, project: Proj
 def test_what_is_not_there_is_said_in_json(path: str, owner: User, login: Login) -> None:
     answer = login(owner).get(path)
     assert answer.status_code == 404
-    assert answer.headers["Content-Type"] == JSON
+    assert answer.headers["Content-Type"] == PROBLEM
     assert answer.json()["detail"]
 
 
@@ -700,7 +730,7 @@ def test_a_crash_is_said_in_json(
     client = login(owner)
     client.raise_request_exception = False
     answer = client.post("/api/v1/projects/animals/images/", {"files": file("red.png", picture())})
-    assert (answer.status_code, answer.headers["Content-Type"]) == (500, JSON)
+    assert (answer.status_code, answer.headers["Content-Type"]) == (500, PROBLEM)
 
 
 @pytest.mark.parametrize(

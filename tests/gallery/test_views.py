@@ -235,7 +235,7 @@ def test_a_page_and_the_api_say_why_nothing_was_taken_in(
     for url in (reverse("project_upload", args=["animals"]), reverse("api-images", args=["animals"])):
         answer = client.post(url, {"files": [SimpleUploadedFile("red.png", content)]})
         assert (answer.status_code, words in answer.text) == (status, True), url
-    assert answer["Content-Type"] == "application/json"
+    assert answer["Content-Type"] == "application/problem+json"
     assert not Image.objects.exists()
 
 

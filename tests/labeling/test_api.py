@@ -19,7 +19,7 @@ from labeling import beat, clip, label_sets, review, runs, work
 from labeling.label_sets import LabelSpec
 from labeling.models import Annotation, Embedding, Label, LabelSet, Match, Review, ScoringRun
 from labeling.review import Decision, Verdict
-from tests.conftest import picture
+from tests.conftest import picture, pointers
 
 JSON = "application/json"
 Login = Callable[[User | None], Client]
@@ -108,28 +108,28 @@ def test_the_starter_model_is_named_where_it_is_in_use(
 
 
 @pytest.mark.parametrize(
-    ("body", "field"),
+    ("body", "pointer"),
     [
-        ({"name": "x"}, "labels"),
-        ({"labels": [{"name": "a"}, {"name": "b"}]}, "name"),
-        ({"name": "x", "labels": [{"name": "a"}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a"}, {"name": "a"}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a"}, {}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a", "id": 1}, {"name": "b"}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a", "id": 2**70}, {"name": "b"}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a", "prompts": "text"}, {"name": "b"}]}, "labels"),
-        ({"name": "x", "labels": "a, b"}, "labels"),
-        ({"name": "x", "labels": [{"name": "a" * 201}, {"name": "b"}]}, "labels"),
-        ({"name": "x", "labels": [{"name": "a"}, {"name": "b"}], "templates": ["no place"]}, "templates"),
-        ({"name": "x" * 121, "labels": [{"name": "a"}, {"name": "b"}]}, "name"),
+        ({"name": "x"}, "/labels"),
+        ({"labels": [{"name": "a"}, {"name": "b"}]}, "/name"),
+        ({"name": "x", "labels": [{"name": "a"}]}, "/labels"),
+        ({"name": "x", "labels": [{"name": "a"}, {"name": "a"}]}, "/labels"),
+        ({"name": "x", "labels": [{"name": "a"}, {}]}, "/labels/1/name"),
+        ({"name": "x", "labels": [{"name": "a", "id": 1}, {"name": "b"}]}, "/labels"),
+        ({"name": "x", "labels": [{"name": "a", "id": 2**70}, {"name": "b"}]}, "/labels/0/id"),
+        ({"name": "x", "labels": [{"name": "a", "prompts": "text"}, {"name": "b"}]}, "/labels/0/prompts"),
+        ({"name": "x", "labels": "a, b"}, "/labels"),
+        ({"name": "x", "labels": [{"name": "a" * 201}, {"name": "b"}]}, "/labels/0/name"),
+        ({"name": "x", "labels": [{"name": "a"}, {"name": "b"}], "templates": ["no place"]}, "/templates"),
+        ({"name": "x" * 121, "labels": [{"name": "a"}, {"name": "b"}]}, "/name"),
     ],
 )
 def test_a_label_set_that_can_not_be_is_refused(
-    body: dict, field: str, owner: User, project: Project, login: Login
+    body: dict, pointer: str, owner: User, project: Project, login: Login
 ) -> None:
     answer = login(owner).post("/api/v1/projects/animals/label-sets/", body, content_type=JSON)
     assert answer.status_code == 400
-    assert list(answer.json()) == [field]
+    assert pointers(answer) == [pointer]
     assert not LabelSet.objects.exists()
 
 
@@ -168,7 +168,7 @@ def test_a_label_needs_its_name_also_where_the_rest_is_left_out(
 ) -> None:
     body = {"labels": [{"id": label.pk} for label in scored.labels.all()]}
     answer = login(owner).patch(f"/api/v1/label-sets/{scored.pk}/", body, content_type=JSON)
-    assert (answer.status_code, list(answer.json())) == (400, ["labels"])
+    assert (answer.status_code, pointers(answer)) == (400, ["/labels"])
 
 
 def test_more_labels_than_are_compared_are_refused_at_once(
@@ -176,7 +176,8 @@ def test_more_labels_than_are_compared_are_refused_at_once(
 ) -> None:
     body = {"name": "Many", "labels": [{"name": f"label {n}"} for n in range(40_000)]}
     answer = login(owner).post("/api/v1/projects/animals/label-sets/", body, content_type=JSON)
-    assert answer.status_code == 400 and "no more than 1000" in str(answer.json()["labels"])
+    assert (answer.status_code, pointers(answer)) == (400, ["/labels"])
+    assert "no more than 1000" in answer.json()["detail"]
 
 
 def test_labels_of_another_set_are_out_of_reach(
@@ -204,7 +205,8 @@ def test_a_label_that_people_gave_is_not_removed(owner: User, scored: LabelSet, 
     rest = [{"id": label.pk, "name": label.name} for label in scored.labels.exclude(pk=given.pk)]
     answer = login(owner).patch(f"/api/v1/label-sets/{scored.pk}/", {"labels": rest}, content_type=JSON)
     assert answer.status_code == 400
-    assert "was given to 1 image" in answer.json()["labels"][0]
+    assert "was given to 1 image" in answer.json()["detail"]
+    assert pointers(answer) == ["/labels"]
 
 
 def test_a_label_set_with_decisions_is_an_owners_to_delete(
@@ -329,7 +331,7 @@ def test_scores_are_of_a_label_set_of_the_same_project(
     assert login(owner).get(f"{url}?label_set={elsewhere.pk}").status_code == 404
     for query in ("", "?label_set=", "?label_set=x", f"?label_set={2**80}"):
         answer = login(owner).get(url + query)
-        assert (answer.status_code, list(answer.json())) == (400, ["label_set"])
+        assert (answer.status_code, pointers(answer)) == (400, ["/label_set"])
 
 
 def test_a_match_names_what_people_say_and_what_clip_says(
@@ -410,22 +412,20 @@ def test_a_filter_that_makes_no_sense_is_refused(
     query: str, owner: User, label_set: LabelSet, login: Login
 ) -> None:
     answer = login(owner).get(f"/api/v1/label-sets/{label_set.pk}/matches/?{query}")
-    assert (answer.status_code, list(answer.json())) == (400, [query.split("=")[0]])
+    assert (answer.status_code, pointers(answer)) == (400, ["/" + query.split("=")[0]])
 
 
 def test_every_mistake_of_a_search_line_is_said(owner: User, label_set: LabelSet, login: Login) -> None:
     url = f"/api/v1/label-sets/{label_set.pk}/matches/"
     for where in (url, url.replace("matches", "images"), url.replace("matches", "export")):
         answer = login(owner).get(where, {"q": 'label:"red circel" status:unreviewd'})
-        assert (answer.status_code, answer.json()) == (
-            400,
-            {
-                "q": [
-                    "There is no label “red circel” here. Did you mean “red circle”?",
-                    "“unreviewd” is no status. Did you mean “unreviewed”?",
-                ]
-            },
-        ), where
+        mistakes = [
+            "There is no label “red circel” here. Did you mean “red circle”?",
+            "“unreviewd” is no status. Did you mean “unreviewed”?",
+        ]
+        told = [{"pointer": "/q", "detail": each} for each in mistakes]
+        assert (answer.status_code, answer.json()["errors"]) == (400, told), where
+        assert answer.json()["detail"] == " ".join(mistakes)
 
 
 def test_a_search_goes_on_over_pages(owner: User, label_set: LabelSet, login: Login) -> None:
@@ -708,7 +708,7 @@ def test_an_export_that_can_not_be_is_refused(
     query: str, owner: User, scored: LabelSet, login: Login
 ) -> None:
     answer = login(owner).get(f"/api/v1/label-sets/{scored.pk}/export/?{query}")
-    assert (answer.status_code, list(answer.json())) == (400, [query.split("=")[0]])
+    assert (answer.status_code, pointers(answer)) == (400, ["/" + query.split("=")[0]])
 
 
 def test_an_export_of_many_asks_few_questions(
