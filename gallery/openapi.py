@@ -27,15 +27,16 @@ PROBLEMS = {
 }
 
 
-# Other answers are streams, made while they go out.
-HAVE_ETAGS = ("application/json", "image/*")
+# Other answers are streams, made while they go out; so is all that may be a ZIP.
+HAVE_ETAGS, STREAMED = {"application/json", "image/*"}, "application/zip"
 
 
 def describe_unchanged(result: dict[str, Any], **options: Any) -> dict[str, Any]:
     """Beside each GET of the schema that has an ETag: that it may answer 304."""
     for operations in result["paths"].values():
         responses = operations.get("get", {}).get("responses", {})
-        if any(kind in HAVE_ETAGS for kind in responses.get("200", {}).get("content", {})):
+        kinds = set(responses.get("200", {}).get("content", {}))
+        if kinds & HAVE_ETAGS and STREAMED not in kinds:
             responses["304"] = {"description": "You have it already: it is what `If-None-Match` names."}
     return result
 
