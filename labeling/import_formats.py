@@ -470,7 +470,7 @@ MOST_ELEMENTS = 100_000
 
 
 def _elements(source: Source, path: str) -> Iterator[tuple[str, Any]]:
-    """The elements of an XML document as they start and end. Raises Unreadable, also for harmful ones."""
+    """An XML document's elements as they start and end. Raises Unreadable, also for what could do harm."""
     with source.open(path) as file:
         try:
             yield from ElementTree.iterparse(file, ("start", "end"), forbid_dtd=True)

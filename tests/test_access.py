@@ -12,6 +12,7 @@ from typing import NamedTuple
 import pytest
 from django.contrib.auth.models import User
 from django.core.cache import cache
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.db.models import Model
@@ -33,14 +34,23 @@ from gallery.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
-from labeling import picks, review
-from labeling.models import DuplicateDecision, LabelSet, NearDuplicate, SavedView, UnknownGroup, UnknownsRun
+from labeling import imports, picks, review
+from labeling.models import (
+    DuplicateDecision,
+    LabelImport,
+    LabelSet,
+    NearDuplicate,
+    SavedView,
+    UnknownGroup,
+    UnknownsRun,
+)
 from labeling.review import Decision, Verdict
 from tests.conftest import SHAPES, picture
 
 CSV = Path(__file__).parent.parent / "docs" / "access.csv"
 METHODS = ("get", "post", "put", "patch", "delete")
 PEOPLE = ("anonymous", "stranger", *Role.values, "superuser")
+LABELS = b"file_name,label\nred circle.png,red circle\nblue square.png,blue square\n"
 # Routes of others, whose further methods are theirs to answer.
 OTHERS = ("accounts/", "admin/")
 HOOK = {"url": "https://example.org/hook", "events": ["run.finished"]}
@@ -122,6 +132,7 @@ def part(house: House, path: str, name: str) -> object:
         "webhooks": webhook_of(house).pk,
         "webhook-deliveries": delivery_of(house).pk,
         "groups": group_of(house).pk,
+        "imports": import_of(house).pk,
         "invitations": house.invitation.pk if name == "pk" else invitations.token_of(house.invitation),
     }[before]
 
@@ -130,7 +141,7 @@ def body(house: House, path: str, method: str) -> dict:
     """What a right request to the route says."""
     image, files = house.image.pk, {"files": SimpleUploadedFile("pink.png", picture("pink"))}
     shown = SimpleUploadedFile("shown.png", picture("red"))
-    specs = [{"name": "a"}, {"name": "b"}]
+    specs, labels = [{"name": "a"}, {"name": "b"}], {"file": SimpleUploadedFile("labels.csv", LABELS)}
     names = "\n".join(f"{colour} {shape}" for colour, shape in SHAPES)
     typed = {"name": "More", "labels": names, "templates": "a photo of a {label}."}
     log_in = {"username": "olga", "password": "olga-secret-1"}
@@ -142,6 +153,9 @@ def body(house: House, path: str, method: str) -> dict:
         ("projects/<slug:slug>/members/", "post"): {"username": "sven", "role": "viewer"},
         ("members/<int:pk>/", "post"): {"role": "labeler"},
         ("projects/<slug:slug>/upload/", "post"): files,
+        ("projects/<slug:slug>/imports/", "post"): labels | {"label_set": house.label_set.pk},
+        ("api/v1/projects/<slug:slug>/imports/", "post"): labels,
+        ("api/v1/label-sets/<int:pk>/import/", "post"): labels,
         ("projects/<slug:slug>/picks/", "post"): {"images": f"[{image}]"},
         ("label-sets/<int:pk>/labels/add/", "post"): {"name": "moon", "words": "a moon"},
         ("projects/<slug:slug>/search/picture/", "post"): {"picture": shown},
@@ -272,6 +286,12 @@ def view_of(house: House, user: User) -> SavedView:
     )[0]
 
 
+def import_of(house: House) -> LabelImport:
+    """One that was read, and is not written."""
+    there = house.project.imports.first()
+    return there or imports.begin(house.project, house.label_set, house.guest, ContentFile(LABELS, "l.csv"))
+
+
 def group_of(house: House) -> UnknownGroup:
     run, _ = UnknownsRun.objects.get_or_create(label_set=house.label_set, model="x@1", state="done")
     ids = [house.label_set.images().last().pk]
@@ -353,7 +373,7 @@ def ask(
         sent = more if "remove" in more else body(house, path, method) | more
         if method == "get":
             answer = client.get(url)
-        elif path.startswith(("api/", "image_text")) and not {"files", "picture"} & sent.keys():
+        elif path.startswith(("api/", "image_text")) and not {"files", "file", "picture"} & sent.keys():
             answer = getattr(client, method)(url, sent, content_type="application/json")
         else:
             answer = getattr(client, method)(url, sent)

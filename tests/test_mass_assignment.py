@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.contrib.admin.utils import NestedObjects
 from django.contrib.auth.models import User
+from django.core.files.base import ContentFile
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.db import transaction
 from django.db.models import F
@@ -27,8 +28,10 @@ from gallery.models import (
     WebhookDelivery,
     WebhookEndpoint,
 )
+from labeling import imports
 from labeling.models import (
     Annotation,
+    LabelImport,
     Match,
     NearDuplicate,
     Pick,
@@ -45,6 +48,7 @@ from tests.test_access import TABLE
 from tests.walk import routes
 
 JSON = "application/json"
+LABELS = b"file_name,label\nanimals-image,a\nx.jpg,b\n"
 READ = ("get", "head", "options")
 # By part of a path: fields that choose what a request is about.
 CHOOSING = {"/review": ("label",), "/settle/": ("label",), "/assignments/": ("label", "status", "images")}
@@ -67,6 +71,8 @@ def furnish(project: Project, user: User) -> Project:
     Pick.objects.create(project=project, user=user, image_ids=[images[0].pk])
     hook, _ = webhooks.create(project, user, f"https://{project.slug}-hook.example/", ["run.finished"])
     webhooks.ping(hook)
+    labels = f"sha256,label\n{images[1].sha256},{project.slug}-dog\n"
+    imports.begin(project, label_set, user, ContentFile(labels.encode(), f"{project.slug}-labels.csv"))
     return project
 
 
@@ -204,6 +210,11 @@ def right(mine: Project) -> dict[str, dict[str, object]]:
         "project_new": {"name": "More", "labels": "cat\ndog"},
         "label_set_new": {"name": "More", "labels": "cat\ndog"},
         "label_set_edit": {"name": "Other", "labels": "animals-cat\nanimals-dog"},
+        "imports": {"format": "csv", "label_set": label_set.pk},
+        "api-imports": {"format": "csv", "confirm": True},
+        "api-project-imports": {"format": "csv"},
+        "import": {"label_0": "make"},
+        "api-import-confirm": {"map": {}},
         "api-image-comments": {"text": "A fox."},
         "api-comment": {"resolved": True},
         "comments": {"text": "A fox."},
@@ -243,6 +254,7 @@ def addresses(mine: Project, member: Callable[[str], User]) -> dict[str, object]
         "picks": Pick.objects.get(project=mine).pk,
         "webhooks": mine.webhooks.get().pk,
         "webhook-deliveries": WebhookDelivery.objects.get(endpoint__project=mine).pk,
+        "imports": mine.imports.get().pk,
     }
 
 
@@ -259,6 +271,8 @@ def mixed(meant: dict[str, object], extra: dict[str, object]) -> dict[str, objec
 
 
 def sent(client: Client, name: str, address: str, method: str, body: dict[str, object]) -> HttpResponse:
+    if name in ("imports", "api-imports", "api-project-imports"):
+        return client.post(address, body | {"file": SimpleUploadedFile("l.csv", LABELS)})
     if not name.startswith("api-"):
         return client.post(
             address, {key: json.dumps(v) if isinstance(v, dict) else v for key, v in body.items()}
@@ -332,6 +346,7 @@ def belongs_to_me(owner: User, stranger: User, theirs: Project, name: str) -> No
     assert not hooks.filter(created_at__year=2001).exists(), name
     looks = UnknownsRun.objects.filter(label_set__project__in=others)
     assert not looks.filter(created_by=stranger).exists(), name
+    assert not LabelImport.objects.filter(project__in=others, user=stranger).exists(), name
     mixed_up = Match.objects.exclude(label__label_set=F("label_set"))
     assert not mixed_up.exists(), name
 
@@ -424,6 +439,14 @@ def crossed(mine: Project, theirs: Project) -> list[tuple[str, str, dict[str, ob
         ("form", f"/label-sets/{other.pk}/unknowns/groups/{group}/label/", {"name": "x"}),
         ("post", f"{api}/unknowns/groups/{group}/label/", {"name": "x"}),
         ("delete", f"{api}/unknowns/groups/{group}/", {}),
+        ("post", f"/api/v1/imports/{theirs.imports.get().pk}/confirm/", {}),
+        ("post", f"/api/v1/imports/{theirs.imports.get().pk}/cancel/", {}),
+        ("get", f"/api/v1/imports/{theirs.imports.get().pk}/", {}),
+        ("form", f"/imports/{theirs.imports.get().pk}/", {}),
+        ("form", f"/imports/{theirs.imports.get().pk}/cancel/", {}),
+        ("form", "/projects/animals/imports/", {"label_set": other.pk}),
+        ("form", f"/uploads/{theirs.uploads.get().pk}/folders/", {"label_set": label_set.pk}),
+        ("form", f"/uploads/{mine.uploads.get().pk}/folders/", {"label_set": other.pk}),
         ("upload", "/api/v1/projects/animals/images/", {"upload": theirs.uploads.get().pk}),
     ]
 

@@ -20,7 +20,9 @@ from labeling.models import (
     DuplicateDecision,
     DuplicateSearch,
     Fingerprint,
+    GroundTruth,
     ImageAttempt,
+    LabelImport,
     LabelSet,
     MapLayout,
     NearDuplicate,
@@ -62,6 +64,12 @@ def make(owner: User, name: str, count: int) -> Project:
         SavedView.objects.create(label_set=label_set, user=user, name="To do", is_shared=True)
         Fingerprint.objects.create(image=image, hash=1, windows=b"", sharpness=1)
         DuplicateDecision.objects.create(project=project, user=user)
+        came = LabelImport.objects.create(
+            project=project, label_set=label_set, user=user, name="l.csv", format="csv"
+        )
+        GroundTruth.objects.create(
+            label_set=label_set, image=image, label=label_set.labels.first(), source=came
+        )
         other = Project.objects.create(name=f"{name} {image.pk}", slug=f"{name}-{image.pk}")
         DuplicateSearch.objects.create(project=other)
         look = UnknownsRun.objects.create(
@@ -140,6 +148,11 @@ PAGES: dict[str, Callable[[Project], str]] = {
         "api-webhook-deliveries", args=[project.webhooks.first().pk]
     ),
     "settings": lambda project: reverse("project_settings", args=[project.slug]),
+    "imports": lambda project: reverse("imports", args=[project.slug]),
+    "import": lambda project: reverse("import", args=[project.imports.first().pk]),
+    "imports in the API": lambda project: reverse("api-imports", args=[project.label_sets.first().pk]),
+    "imports of a project in the API": lambda project: reverse("api-project-imports", args=[project.slug]),
+    "statistics": lambda project: reverse("statistics", args=[project.label_sets.first().pk]),
     "add images": lambda project: reverse("project_upload", args=[project.slug]),
 }
 

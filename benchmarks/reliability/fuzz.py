@@ -41,7 +41,8 @@ MAKE_ROWS = """
 import json, uuid
 from gallery import comments, invitations, members, webhooks
 from gallery.models import ApiToken, Upload
-from labeling import duplicates, picks, review, saved_views, work
+from django.core.files.base import ContentFile
+from labeling import duplicates, imports, picks, review, saved_views, work
 from labeling.models import LabelSet, NearDuplicate, ScoringRun, UnknownGroup, UnknownsRun
 
 viewer, stranger, mia = (User.objects.get(username=name) for name in ("vera", "sven", "mia"))
@@ -83,12 +84,17 @@ print("ROWS" + json.dumps({{
     "comments": said, "views": views, "pairs": pairs[5:], "decisions": [each.pk for each in decisions],
     "aside": [pair[1] for pair in pairs[:5]], "groups": groups,
     "webhooks": [hook.pk for hook in hooks], "webhook-deliveries": pings,
+    "imports": [
+        imports.begin(project, first, user, ContentFile(b"file_name,label\\na.jpg,b", "labels.csv")).pk
+        for _ in images
+    ],
     "picks": [picks.pick(project, user, images[:3]).pk for _ in "12"],
     "labels": list(first.labels.values_list("pk", flat=True)), "first": first.pk,
 }}))
 """
 # Below a project: what is asked of the one that has pictures.
-OF_ONE_PROJECT = ("images", "label-sets", "duplicates", "set-aside", "map", "picks", "search", "webhooks")
+OF_ONE_PROJECT = ("images", "imports", "label-sets", "duplicates", "set-aside", "map", "picks", "search")
+OF_ONE_PROJECT += ("webhooks",)
 # What takes rows away comes last, and the outermost row last of all.
 ORDER = ["GET", "POST", "PUT", "PATCH", "DELETE"]
 
@@ -163,6 +169,7 @@ def sensible(name: str, rows: dict[str, Any], rng: random.Random) -> dict[str, A
             "name": f"Found {rng.random()}",
             "set": False,
         },
+        "POST /api/v1/imports/{id}/confirm/": {"map": {"b": rng.choice(["red", ""])}},
         "PATCH /api/v1/comments/{id}/": {"resolved": True},
         "PATCH /api/v1/views/{id}/": {"name": f"View {rng.random()}"},
         "POST /image_text_similarity_best_match": {
@@ -198,7 +205,15 @@ def shown(rng: random.Random) -> list[tuple[str, tuple[str, bytes]]]:
     return [("picture", next(pictures(rng.randrange(100_000), 1, 64)))]
 
 
+def labels(rng: random.Random) -> list[tuple[str, tuple[str, bytes]]]:
+    """A file of labels, whole or not."""
+    table = b"file_name,label\r\na.jpg,red\r\n"
+    return [("file", rng.choice([("labels.csv", table), ("labels.jsonl", b'{"file_name": "a.jpg"}')]))]
+
+
 SENDS_FILES = {
+    "POST /api/v1/projects/{slug}/imports/": labels,
+    "POST /api/v1/label-sets/{id}/import/": labels,
     "POST /api/v1/projects/{slug}/images/": files,
     "POST /api/v1/projects/{slug}/search/": shown,
 }

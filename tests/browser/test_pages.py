@@ -15,7 +15,7 @@ from django.contrib.auth.models import User
 from django.core.files.base import ContentFile
 from gallery import comments, invitations, projects, set_aside, uploads, webhooks
 from gallery.models import ApiToken, Invitation
-from labeling import batches, label_sets, layouts
+from labeling import batches, imports, label_sets, layouts
 from labeling.label_sets import LabelSpec
 from labeling.models import NearDuplicate, SavedView
 from labeling.models import SavedView, UnknownsRun
@@ -76,6 +76,17 @@ hook.deliveries.update(
     error="It answered 500.", answer="averylongword" * 20, headers={"Webhook-Id": given_up.message_id})
 webhooks.ping(hook)
 projects.create(olga, "Empty")
+lines = ["file_name,label"]
+lines += [f"{image.name},{'red circle' if image.pk % 2 else 'y' * 199}" for image in images]
+lines += [f"{long * 3}.png,red circle", "x.png,red circle,accepted", f"{images[0].name},blue square"]
+def labels(name):
+    return ContentFile("\\n".join(lines).encode(), name)
+written = imports.begin(project, label_set, olga, labels("written.csv"))
+imports.confirm(written, imports.Choices(truth=True))
+imports.begin(project, label_set, olga, labels(f"{long * 2}.csv"))
+new_one = imports.begin(project, None, olga, labels("new.csv"))
+failed = imports.begin(project, None, olga, ContentFile(b"file_name,colour\\nx,y", "failed.csv"))
+assert failed.state == "failed" and new_one.state == "done" and written.step == "write", failed.error
 invited = projects.create(User.objects.get(username="vera"), "Invited " + "Averylongword" * 6)
 for role in ("owner", "labeler", "viewer"):
     made = invitations.invite(project, olga, role)
@@ -142,6 +153,12 @@ PATHS = [
     "/account/mentions/",
     "/runs/{run}/",
     "/uploads/{upload}/",
+    "/projects/pages/imports/",
+    "/projects/empty/imports/",
+    "/imports/{written}/",
+    "/imports/{read}/",
+    "/imports/{new}/",
+    "/imports/{failed}/",
     "/images/{image}/similar/",
     "/images/{image}/why/",
     "/account/tokens/",
@@ -163,6 +180,7 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
     label_set = site.value("SELECT id FROM labeling_labelset ORDER BY id DESC LIMIT 1")
     state = f"SELECT state FROM labeling_scoringrun WHERE label_set_id = {label_set}"
     wait_for(lambda: site.value(state) == "done", 60, "the pictures are not labelled")
+    imported = [pk for [pk] in site.rows("SELECT id FROM labeling_labelimport ORDER BY id")]
     return {
         "expired": expired,
         "open_link": open_link,
@@ -177,6 +195,7 @@ def ids(site: Site, browser: Browser) -> dict[str, object]:
         "upload": site.value("SELECT max(id) FROM gallery_upload"),
         "hook": site.value("SELECT min(id) FROM gallery_webhookendpoint"),
         "delivery": site.value("SELECT min(id) FROM gallery_webhookdelivery"),
+        **dict(zip(("written", "read", "new", "failed"), imported, strict=True)),
     }
 
 

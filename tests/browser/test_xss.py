@@ -40,7 +40,7 @@ PAYLOADS = [
 PASSWORD = "olga-secret-1"
 OWNER = '"><svg data-xss onload=xss(0)>'
 MAKE = """
-import io, json, random, zipfile
+import csv, io, json, random, zipfile
 from django.contrib.admin.models import CHANGE, LogEntry
 from django.contrib.auth.models import Group, User
 from django.core.files.base import ContentFile
@@ -48,7 +48,7 @@ from allauth.account.models import EmailAddress
 from gallery import comments, projects, set_aside, uploads
 from gallery import webhooks
 from gallery.models import Membership, Project, Upload, WebhookEndpoint
-from labeling import label_sets
+from labeling import imports, label_sets
 from labeling.label_sets import LabelSpec
 from labeling.models import ImageAttempt, NearDuplicate, ScoringRun, UnknownsRun
 from labeling.review import Decision, decide
@@ -114,6 +114,13 @@ for number, name in enumerate(names):
         decide(label_set, user, [Decision(image.pk, "corrected", rng.choice(given).pk)])
     ScoringRun.objects.filter(pk=run.pk).update(error="".join(PAYLOADS))
     last = project.images.last().pk
+    lines = [["file_name", "label"]]
+    lines += [[each.name, payload] for each in project.images.all() for payload in PAYLOADS[:3]]
+    lines += [[payload, payload] for payload in PAYLOADS]
+    table = io.StringIO()
+    csv.writer(table).writerows(lines)
+    table = ContentFile(table.getvalue().encode(), PAYLOADS[0].replace("/", "") + ".csv")
+    came = imports.begin(project, label_set, owner, table)
     look = UnknownsRun.objects.create(
         label_set=label_set, model="x@1", state="done", finished_at="2026-01-01T00:00Z",
         outliers=[dict(image=last, label=each, similarity=0, nearest=0, far=4) for each in PAYLOADS])
@@ -141,7 +148,7 @@ for number, name in enumerate(names):
             projects=project.slug, images=image.pk, runs=run.pk, uploads=project.uploads.last().pk,
             members=project.memberships.last().pk, decided=project.images.first().pk)
         ids |= {{"webhooks": hook.pk, "webhook-deliveries": hook.deliveries.last().pk}}
-        ids["label-sets"] = label_set.pk
+        ids["label-sets"], ids["imports"] = label_set.pk, came.pk
 for admin in User.objects.filter(username="ada"):
     for payload in PAYLOADS:
         LogEntry.objects.create(user=admin, object_repr=payload, object_id="1", change_message=payload,
