@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from http import HTTPStatus
+from itertools import islice
 from typing import Any
 
 from django.http import HttpResponse
@@ -30,7 +31,7 @@ def told(data: Any) -> tuple[str, Errors]:
 
     Of a request without a body the pointers name parameters of the query.
     """
-    found = list(_each(data, ""))[:MOST_ERRORS]
+    found = list(islice(_each(data, ""), MOST_ERRORS))
     errors = [{"pointer": pointer, "detail": sentence} for pointer, sentence in found if pointer]
     return " ".join(dict.fromkeys(sentence for _, sentence in found)), errors
 

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import psutil
+import requests
 
 ROOT = Path(__file__).resolve().parent.parent
 MAKE_RUN = """
@@ -78,6 +79,19 @@ class Site:
             )
         self.started.append(process)
         return process
+
+    def serve(self) -> None:
+        """Start web and worker, and return once the site answers at `url`."""
+        port = free_port()
+        self.start("start", f"--port={port}")
+        self.url = f"http://127.0.0.1:{port}"
+        wait_for(self._answers, 90, "the site does not answer")
+
+    def _answers(self) -> bool:
+        try:
+            return requests.get(f"{self.url}/healthz", timeout=5).ok
+        except requests.RequestException:
+            return False
 
     def make_run(self, count: int) -> None:
         """A project with `count` drawn pictures and a run that waits for a worker."""

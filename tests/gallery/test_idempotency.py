@@ -20,7 +20,7 @@ from gallery.models import ApiToken, Comment, Image, Invitation, KeyedCall, Proj
 from gallery.uploads import StorageFull
 from labeling import beat
 from tests.conftest import picture
-from tests.live import Site, free_port, wait_for
+from tests.live import Site
 
 JSON = "application/json"
 PROJECTS, IMAGES = "/api/v1/projects/", "/api/v1/projects/animals/images/"
@@ -274,17 +274,7 @@ def test_without_a_key_nothing_is_kept(owner: User, project: Project, add: Calla
 def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     site.manage("migrate", "-v0")
-    port = free_port()
-    site.start("start", f"--port={port}")
-    site.url = f"http://127.0.0.1:{port}"
-
-    def answers() -> bool:
-        try:
-            return requests.get(f"{site.url}/healthz", timeout=5).ok
-        except requests.ConnectionError:
-            return False
-
-    wait_for(answers, 90, "the site does not answer")
+    site.serve()
     yield site
     site.kill_everything()
 
