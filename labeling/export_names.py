@@ -1,9 +1,9 @@
 """What images and labels are called inside an archive, on every file system."""
 
 import hashlib
+import os
 import re
 from collections.abc import Iterable
-from pathlib import PurePath
 
 from django.core.exceptions import ValidationError
 
@@ -29,9 +29,10 @@ class FileNames:
 
     def of(self, pk: int, file_name: str, suffix: str = "") -> str:
         """`suffix`: of the file that is stored, for a name that has none; or of what it is made into."""
-        path = PurePath(UNSAFE.sub("_", file_name.replace("\\", "/")))
-        name = path.name if path.name.strip(". ") else f"image_{pk}"
-        stem, own = PurePath(name).stem, PurePath(name).suffix
+        name = UNSAFE.sub("_", file_name.replace("\\", "/")).rstrip("/").rpartition("/")[2]
+        if not name.strip(". "):
+            name = f"image_{pk}"
+        stem, own = os.path.splitext(name)
         if own.lower() not in SUFFIXES:
             stem, own = name, suffix
         while not self._take(stem):

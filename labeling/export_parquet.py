@@ -85,8 +85,7 @@ def _rows(export: Export) -> Iterator[dict[str, Any]]:
                 yield _typed(dict(zip(export.columns, cells, strict=True)))
         return
     for row in export.all_rows():
-        path = row.path
-        picture = b"".join(content(path, row.form, export.pictures)) if path else None
+        picture = b"".join(content(row.path, row.form, export.pictures)) if row.path else None
         yield _typed(plain(row, export.columns)) | {"image": {"bytes": picture, "path": row.file_name}}
 
 

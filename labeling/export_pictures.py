@@ -13,12 +13,12 @@ CHUNK = 1024**2
 ANY_SIDE = 2**16
 
 
-def content(path: Path, form: str, pictures: Pictures) -> Iterator[bytes]:
+def content(path: str, form: str, pictures: Pictures) -> Iterator[bytes]:
     """What goes along for a stored file of this format; nothing where it can't be decoded any more."""
     if pictures.are_stored:
-        with path.open("rb") as file:
+        with open(path, "rb") as file:
             while chunk := file.read(CHUNK):
                 yield chunk
     else:
         with suppress(BadPicture):
-            yield decoder.scaled(path, pictures.side or ANY_SIDE, "JPEG" if pictures.jpeg else form)
+            yield decoder.scaled(Path(path), pictures.side or ANY_SIDE, "JPEG" if pictures.jpeg else form)

@@ -1,10 +1,10 @@
 """What is exported, and its rows as the formats take them: with names for files, folders and splits."""
 
 import marshal
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path, PurePath
 from tempfile import TemporaryFile
 from typing import IO, Any, NamedTuple
 
@@ -38,14 +38,9 @@ class Row(NamedTuple):
     runner_up: str | None
     model: str | None
     split: str | None
-    file: str
+    path: str  # of the picture, where it goes along and is there
     form: str
-
-    @property
-    def path(self) -> Path | None:
-        """The picture, if it is still there."""
-        path = Path(Image._meta.get_field("file").storage.path(self.file)) if self.file else None
-        return path if path and path.exists() else None
+    bytes: int
 
     @property
     def is_suggestion(self) -> bool:
@@ -109,7 +104,7 @@ class Export:
         return tables(self.label_set, self.images, self.splits)
 
     def named_tables(self) -> Iterator[Columns]:
-        """With file names that are unique, and where each file is and what it is."""
+        """With file names that are unique, and where each picture is, its format and its size."""
         if self._spool is None:
             yield from self._named()
             return
@@ -139,19 +134,30 @@ class Export:
         for table in self.tables():
             files = self._files(table["id"])
             unique = [
-                names.of(pk, name, Path(files[pk][0]).suffix)
+                names.of(pk, name, os.path.splitext(files[pk][0])[1])
                 for pk, name in zip(table["id"], table["file_name"], strict=True)
             ]
             if self.pictures and self.pictures.jpeg:
-                unique = [f"{PurePath(name).stem}.jpg" for name in unique]
-            stored, forms = zip(*(files[pk] for pk in table["id"]), strict=True)
-            yield table | {"file_name": unique, "file": stored, "form": forms}
+                unique = [f"{os.path.splitext(name)[0]}.jpg" for name in unique]
+            stored = zip(*(self._stored(*files[pk]) for pk in table["id"]), strict=True)
+            yield table | {"file_name": unique} | dict(zip(("path", "form", "bytes"), stored, strict=True))
 
     def _files(self, ids: Sequence[int]) -> dict[int, tuple[str, str]]:
         """The stored file of each image and its format; empty where the image is deleted by now."""
         rows = Image.everything.filter(project=self.label_set.project_id, pk__gte=ids[0], pk__lte=ids[-1])
         found = {pk: (file, form) for pk, file, form in rows.values_list("pk", "file", "format")}
         return {pk: found.get(pk, ("", "")) for pk in ids}
+
+    def _stored(self, file: str, form: str) -> tuple[str, str, int]:
+        """Where a picture that goes along is, its format and its size; no place where it is gone."""
+        if self.pictures is None or not file:
+            return "", form, 0
+        # One that the site named itself: nothing has to be made safe.
+        path = os.path.join(settings.MEDIA_ROOT, file)
+        try:
+            return path, form, os.stat(path).st_size
+        except FileNotFoundError:
+            return "", form, 0
 
     def rows(self, split: str | None = None) -> Iterator[Row]:
         """Images with an answer or a suggestion, of one split where one is named. With pictures, those alone

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 from tempfile import TemporaryFile
 from typing import IO
 
@@ -159,23 +158,20 @@ def _read(file: IO[bytes]) -> Iterator[bytes]:
             yield block
 
 
-def _rows(export: Export, format: Format) -> Iterator[tuple[str, Path, Row]]:
-    """Where each picture goes, and where it is."""
-    if export.pictures is None:
-        return
-    for row in export.all_rows() if format.tells_all else export.rows():
-        if path := row.path:
-            yield format.place(export, row), path, row
+def _rows(export: Export, format: Format) -> Iterator[Row]:
+    """Those whose picture goes along."""
+    if export.pictures:
+        rows = export.all_rows() if format.tells_all else export.rows()
+        yield from (row for row in rows if row.path)
 
 
 def _pictures(export: Export, format: Format) -> Iterator[Entry]:
-    for place, path, row in _rows(export, format):
-        yield place, export_pictures.content(path, row.form, export.pictures)
+    for row in _rows(export, format):
+        yield format.place(export, row), export_pictures.content(row.path, row.form, export.pictures)
 
 
 def _sizes(export: Export, format: Format) -> Iterator[tuple[str, int]]:
-    for place, path, _ in _rows(export, format):
-        yield place, path.stat().st_size
+    return ((format.place(export, row), row.bytes) for row in _rows(export, format))
 
 
 def _attachment(parts: Iterator[bytes], content_type: str, file_name: str) -> StreamingHttpResponse:
