@@ -163,8 +163,9 @@ def _connection(parts: Url, address: str) -> HTTPConnection:
 
 
 def _ask(call: _Call, parts: Url, connection: HTTPConnection) -> None:
-    connection.timeout = TOTAL_SECONDS
-    connection.sock.settimeout(TOTAL_SECONDS)
+    # Later than `post` hangs up, which knows how long it took in all.
+    connection.timeout = 2 * TOTAL_SECONDS
+    connection.sock.settimeout(connection.timeout)
     connection.request(
         "POST",
         parts.request_uri,

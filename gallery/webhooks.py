@@ -190,15 +190,15 @@ def _body(delivery: WebhookDelivery, data: dict[str, Any]) -> str:
 
 def _replaced(news: WebhookDelivery) -> bool:
     """Whether the same row says this now instead of what it said before."""
-    before = WebhookDelivery.objects.filter(
-        endpoint=news.endpoint, event=news.event, about=news.about, state=State.WAITING, attempts=0
-    ).first()
+    unsent = WebhookDelivery.objects.filter(state=State.WAITING, sent_at=None)
+    before = unsent.filter(endpoint=news.endpoint, event=news.event, about=news.about).first()
     if before is None:
         return False
     body = json.loads(news.body) | {"id": before.message_id}
     # Not where it went on its way just now.
-    untried = WebhookDelivery.objects.filter(pk=before.pk, state=State.WAITING, attempts=0)
-    return bool(untried.update(body=json.dumps(body, separators=(",", ":")), next_at=news.next_at))
+    return bool(
+        unsent.filter(pk=before.pk).update(body=json.dumps(body, separators=(",", ":")), next_at=news.next_at)
+    )
 
 
 def ring() -> None:

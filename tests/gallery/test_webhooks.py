@@ -12,18 +12,18 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
-from django.db import connection
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from gallery import courier, uploads, webhooks
 from gallery.models import Image, Project, Upload, WebhookDelivery, WebhookEndpoint
 from gallery.webhooks import EVENTS, State
-from labeling import review, runs
-from labeling.models import LabelSet
+from labeling import review, runs, work
+from labeling.models import ACTIVE, LabelSet
 from labeling.review import Decision, Verdict
 from tests.conftest import picture
-from tests.live import free_port
+from tests.live import free_port, wait_for
 from tests.receiver import Receiver, receiving
 
 
@@ -98,10 +98,10 @@ def test_a_ping_arrives_with_all_that_the_specification_asks_for(
 def test_a_run_that_is_done_failed_or_cancelled_is_told(
     label_set: LabelSet, endpoint: WebhookEndpoint
 ) -> None:
-    from labeling import work
-
-    work.until_none_is_left()
     run = label_set.runs.get()
+    while run.state in ACTIVE:
+        work.until_none_is_left()
+        run.refresh_from_db()
     counts = {"total": 4, "done": 4, "failed": 0}
     about = {"run": run.pk, "label_set": label_set.pk, "error": ""}
     assert delivered(endpoint, "run.finished") == about | counts | {"state": "done"}
@@ -175,7 +175,12 @@ def test_an_upload_in_many_requests_is_told_once_at_its_end(
         "refused": 0,
     }
     uploads.add_images(project, owner, [ContentFile(b"x", "x.png")], upload)
-    assert endpoint.deliveries.filter(event="upload.done").count() == 2, "the first is on its way already"
+    assert endpoint.deliveries.filter(event="upload.done").count() == 2, "the first was sent already"
+    second, first = endpoint.deliveries.all()
+    webhooks.resend(first)
+    uploads.add_images(project, owner, [ContentFile(b"y", "y.png")], upload)
+    assert json.loads(endpoint.deliveries.get(pk=first.pk).body) == told, "what was sent stays as it was"
+    assert json.loads(endpoint.deliveries.get(pk=second.pk).body)["data"]["refused"] == 2
 
 
 def test_an_upload_whose_zip_is_stopped_is_told(
@@ -208,8 +213,6 @@ def test_where_nobody_is_told_it_costs_one_query(project: Project, owner: User) 
 
 def test_what_is_taken_back_is_not_told(project: Project, endpoint: WebhookEndpoint) -> None:
     """The event is written in the transaction of the change."""
-    from django.db import transaction
-
     with pytest.raises(RuntimeError), transaction.atomic():
         webhooks.notify(project, "run.finished", {})
         raise RuntimeError
@@ -385,33 +388,26 @@ def test_what_is_old_is_pruned(endpoint: WebhookEndpoint, clock: Callable) -> No
 # Slow ones
 
 
-def hang(told_to_end: threading.Event) -> Callable[[BaseHTTPRequestHandler], None]:
-    def answer(handler: BaseHTTPRequestHandler) -> None:
-        told_to_end.wait(30)
-
-    return answer
-
-
 def test_one_stuck_endpoint_does_not_hold_up_others(
     endpoint: WebhookEndpoint, receiver: Receiver, owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("gallery.outbound.TOTAL_SECONDS", 2)
-    end = threading.Event()
+    monkeypatch.setattr("gallery.outbound.TOTAL_SECONDS", 30)
+
+    def once_all_others_have_theirs(handler: BaseHTTPRequestHandler) -> None:
+        wait_for(lambda: len(receiver.got) == 20, 60, "the others wait for this one")
+        handler.send_response(200)
+        handler.end_headers()
+
     with receiving() as stuck:
-        stuck.answer = hang(end)
-        slow, _ = webhooks.create(endpoint.project, owner, stuck.url, EVENTS)
-        for _ in range(20):
+        stuck.answer = once_all_others_have_theirs
+        slow, _ = webhooks.create(endpoint.project, owner, stuck.url, ["import.done"])
+        webhooks.notify(endpoint.project, "import.done", {})
+        for _ in range(19):
             webhooks.notify(endpoint.project, "run.finished", {})
-        began = time.monotonic()
         courier.deliver_due()
-        took = time.monotonic() - began
-        end.set()
-    assert len(receiver.got) == 20 and len(stuck.got) == 1
-    assert took < 10
-    fast = endpoint.deliveries.filter(state=State.DELIVERED)
-    assert fast.count() == 20 and max(fast.values_list("seconds", flat=True)) < 2
-    failed = slow.deliveries.exclude(error="").get()
-    assert failed.error == "No answer within 2 seconds."
+    assert len(receiver.got) == 20
+    delivery = slow.deliveries.get()
+    assert (delivery.state, delivery.attempts, delivery.error) == (State.DELIVERED, 1, "")
 
 
 @pytest.mark.parametrize("what", [b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\n\r\n"])
@@ -433,14 +429,13 @@ def test_an_answer_that_comes_byte_by_byte_ends_with_the_time(
 
     receiver.answer = trickle
     webhooks.ping(endpoint)
-    began = time.monotonic()
     courier.deliver_due()
-    assert time.monotonic() - began < 5
     assert cut_off.wait(10), "the connection is closed"
+    delivery = endpoint.deliveries.get()
     # With its status it was taken, whatever else it would still say.
-    assert endpoint.deliveries.get().state == (
-        State.DELIVERED if what.endswith(b"\r\n\r\n") else State.WAITING
-    )
+    taken = what.endswith(b"\r\n\r\n")
+    assert delivery.state == (State.DELIVERED if taken else State.WAITING)
+    assert delivery.error == ("" if taken else "No answer within 2 seconds.")
 
 
 def test_of_a_long_answer_the_beginning_is_read(endpoint: WebhookEndpoint, receiver: Receiver) -> None:
