@@ -32,9 +32,11 @@ def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     site.manage("migrate", "-v0")
     site.manage("shell", "-v0", "-c", MAKE_USER)
-    site.serve()
-    yield site
-    site.kill_everything()
+    try:
+        site.serve()
+        yield site
+    finally:
+        site.kill_everything()
 
 
 def test_each_rule_has_a_line_that_shows_it() -> None:

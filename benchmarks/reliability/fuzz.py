@@ -257,7 +257,7 @@ def ask_all(operation: Any, identity: str, asking: Asking, mode: GenerationMode,
             elif (body := sensible(name, rows, rng)) is not None:
                 case.body = body
             # A key of its own: one that another case has had would be refused.
-            case.headers = {"Idempotency-Key": str(uuid.UUID(int=rng.getrandbits(128)))}
+            case.headers = {"Idempotency-Key": str(uuid.uuid4())}
         answer = case.call(headers=headers, timeout=PATIENCE, **more)
         counts[f"{answer.status_code // 100}xx"] += 1
         try:

@@ -274,9 +274,11 @@ def test_without_a_key_nothing_is_kept(owner: User, project: Project, add: Calla
 def site(tmp_path: Path) -> Iterator[Site]:
     site = Site(tmp_path)
     site.manage("migrate", "-v0")
-    site.serve()
-    yield site
-    site.kill_everything()
+    try:
+        site.serve()
+        yield site
+    finally:
+        site.kill_everything()
 
 
 MAKE = """
