@@ -3,13 +3,13 @@
 import hashlib
 import re
 import unicodedata
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from functools import cached_property
 from pathlib import PurePath
 
 import numpy as np
 
-from gallery.models import Project, Upload
+from gallery.models import Image, Project, Upload
 from labeling.export_names import UNSAFE
 from labeling.import_formats import Found
 
@@ -69,12 +69,20 @@ class Matcher:
 
     def match(self, rows: Sequence[Found]) -> Iterator[tuple[Found, int | str]]:
         """Each row with the id of its image, or with why there is none."""
-        hashes = {row.sha256 for row in rows if row.sha256}
-        by_hash = dict(self.project.images.filter(sha256__in=hashes).values_list("sha256", "pk"))
+        by_hash = self._hashed({row.sha256 for row in rows if row.sha256})
         by_path = self._uploaded([row.name for row in rows if row.name])
         suffixed = self._suffixed(rows)
         for row in rows:
             yield row, by_hash.get(row.sha256) or by_path.get(row.name) or self._by_name(row, suffixed)
+
+    def _hashed(self, hashes: Collection[str]) -> dict[str, int]:
+        # Asked for those that are shown, SQLite would read the whole project, for every few rows.
+        found = Image.everything.filter(project=self.project, sha256__in=hashes).order_by()
+        return {
+            sha256: pk
+            for sha256, pk, set_aside_at in found.values_list("sha256", "pk", "set_aside_at")
+            if set_aside_at is None
+        }
 
     def _uploaded(self, names: Sequence[str]) -> dict[str, int]:
         if self.upload is None:

@@ -16,12 +16,15 @@ from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
 from django.core.files.storage import FileSystemStorage
 from django.core.files.uploadedfile import SimpleUploadedFile
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from gallery import intake, projects, uploads
+from gallery import intake, projects, set_aside, uploads
 from gallery.models import Image, Project, Upload
 from labeling import batches, imports, tasks
+from labeling.import_matching import Matcher
 from labeling.import_plan import Choices
 from labeling.label_sets import LabelSpec, change
 from labeling.models import GroundTruth, LabelImport, LabelSet
@@ -138,6 +141,20 @@ def test_images_of_other_projects_are_never_found(animals: LabelSet, owner: User
     lines = [f"{theirs.name},,cat", f"x_{theirs.pk}.jpg,,cat", f",{theirs.sha256},cat"]
     row = written(animals, owner, table(*lines, head="file_name,sha256,label"))
     assert row.report["counts"] == {"unmatched": 3} and row.batch is None
+
+
+def test_images_that_are_set_aside_are_not_found(animals: LabelSet, images: list[Image], owner: User) -> None:
+    set_aside.set_aside(animals.project, [images[0].pk], owner)
+    row = written(animals, owner, table(f",{images[0].sha256},cat", head="file_name,sha256,label"))
+    assert row.report["counts"] == {"unmatched": 1}
+
+
+def test_hashes_are_looked_up_by_their_index(animals: LabelSet, images: list[Image]) -> None:
+    """Whatever the planner knows of the rows: else each few rows of a file cost the whole project."""
+    with CaptureQueriesContext(connection) as asked:
+        Matcher(animals.project, None)._hashed([image.sha256 for image in images])
+    [sql] = [query["sql"] for query in asked if "sha256" in query["sql"]]
+    assert "set_aside_at" not in sql.partition("WHERE")[2]
 
 
 def test_names_that_are_nowhere_cost_no_query_each(
