@@ -11,7 +11,7 @@ import numpy as np
 
 from gallery.models import Image, Project, Upload
 from labeling.export_names import UNSAFE
-from labeling.import_formats import Found
+from labeling.import_found import Found
 
 AT_ONCE = 500
 # What Label Studio puts before the name of a file that it is given; what an export puts behind one.

@@ -11,7 +11,8 @@ from typing import Any, NamedTuple
 from django.conf import settings
 
 from labeling import terms
-from labeling.import_formats import FORMATS, Found, Unreadable
+from labeling.import_formats import FORMATS
+from labeling.import_found import Found, Unreadable
 from labeling.import_matching import AT_ONCE, Matcher
 from labeling.import_sources import Source
 from labeling.label_sets import MOST_LABELS

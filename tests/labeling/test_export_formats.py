@@ -297,7 +297,8 @@ def test_any_label_is_carried_as_it_is_or_refused_in_words(
     animals: LabelSet, name: str, one: str, two: str
 ) -> None:
     """Never a file that says something else."""
-    from labeling.import_formats import FORMATS, Declared
+    from labeling.import_formats import FORMATS
+    from labeling.import_found import Declared
 
     if one == two:
         return

@@ -14,7 +14,8 @@ from django.core.files.base import ContentFile
 
 from gallery.models import Project
 from labeling import imports
-from labeling.import_formats import FORMATS, Declared, Found, Unreadable, detect
+from labeling.import_formats import FORMATS, detect
+from labeling.import_found import Declared, Found, Unreadable
 from labeling.import_sources import Source, labels_alone
 from labeling.models import LabelImport
 
