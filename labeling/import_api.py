@@ -172,6 +172,8 @@ class ImportConfirm(GenericAPIView):
         try:
             imports.confirm(row, choices)
         except ValidationError as error:
+            if hasattr(error, "error_dict"):
+                raise
             raise Conflict(error.messages) from error
         return _answer(row)
 

@@ -91,7 +91,13 @@ def begin_folders(label_set: LabelSet | None, upload: Upload, user: User) -> Lab
 
 
 def confirm(row: LabelImport, choices: Choices) -> None:
-    """Have it written as it was shown, with these choices. Raises ValidationError where it isn't read."""
+    """Have it written as it was shown, with these choices.
+
+    Raises ValidationError where it isn't read, and one by field where a label is mapped to none of the set's.
+    """
+    there = set(row.label_set.labels.values_list("name", flat=True)) if row.label_set else set()
+    if strange := set(choices.map.values()) - there - {""}:
+        raise ValidationError({"map": f"There is no label “{min(strange)}” in this label set."})
     asked = LabelImport.objects.filter(pk=row.pk, step=Step.READ, state=State.DONE)
     changed = {"step": Step.WRITE, "state": State.QUEUED, "choices": choices.as_json(), "attempts": 0}
     if not asked.update(**changed):

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from django.core.exceptions import PermissionDenied, ValidationError
 from django.db import transaction
@@ -109,7 +110,11 @@ def delete(label_set: LabelSet, role: str) -> None:
     check_deletable(label_set, role)
     for run in label_set.runs.filter(state__in=ACTIVE):
         runs.cancel(run)
+    # Of imports that nobody has said yes to.
+    waiting = [row.file for row in label_set.imports.exclude(file="").only("file")]
     label_set.delete()
+    for file in waiting:
+        transaction.on_commit(partial(file.storage.delete, file.name))
 
 
 def _templates(templates: Sequence[str] | None) -> list[str]:

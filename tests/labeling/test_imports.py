@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from gallery import intake, projects, set_aside, uploads
 from gallery.models import Image, Project, Upload
-from labeling import batches, imports, tasks
+from labeling import batches, imports, label_sets, tasks
 from labeling.import_matching import Matcher
 from labeling.import_plan import Choices
 from labeling.label_sets import LabelSpec, change
@@ -693,3 +693,25 @@ def test_the_page_names_what_is_wrong(
     imports.confirm(row, Choices())
     assert client.post(row.get_absolute_url(), {}).status_code == 409
     assert client.get("/imports/99999/").status_code == 404
+
+
+def test_a_label_that_is_not_there_cannot_be_mapped_to(
+    animals: LabelSet, owner: User, login: Callable[[User | None], Client]
+) -> None:
+    row = imports.begin(animals.project, animals, owner, ContentFile(b"file_name,label\nx,kitty\n", "a.csv"))
+    address = f"/api/v1/imports/{row.pk}/confirm/"
+    said = login(owner).post(address, {"map": {"kitty": "cow"}}, content_type="application/json")
+    assert said.status_code == 400 and "no label “cow”" in said.text
+    row.refresh_from_db()
+    assert (row.step, row.state) == ("read", "done")
+
+
+def test_a_label_set_takes_the_files_along_that_wait_for_a_yes(
+    animals: LabelSet, owner: User, django_capture_on_commit_callbacks: Callable
+) -> None:
+    row = imports.begin(animals.project, animals, owner, ContentFile(b"file_name,label\nx,cat\n", "a.csv"))
+    name, storage = row.file.name, row.file.storage
+    assert storage.exists(name)
+    with django_capture_on_commit_callbacks(execute=True):
+        label_sets.delete(animals, "owner")
+    assert not storage.exists(name)
