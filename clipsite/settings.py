@@ -315,6 +315,7 @@ SPECTACULAR_SETTINGS = {
         "gallery.openapi.describe_unchanged",
         "gallery.openapi.describe_keys",
         "gallery.openapi.describe_problems",
+        "gallery.openapi.show_examples",
     ],
     "ENUM_NAME_OVERRIDES": {
         "RunState": "labeling.models.ScoringRun.State",

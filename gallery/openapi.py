@@ -1,5 +1,7 @@
 """What the API's description says of every operation, beside what each view says of its own."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 from gallery import problems
@@ -97,3 +99,21 @@ def _refusal(own: dict[str, Any], schemas: dict[str, Any]) -> dict[str, Any]:
         elif described["schema"] != problem:
             told.insert(0, described["schema"])
     return content | {problems.MEDIA_TYPE: {"schema": {"anyOf": told} if len(told) > 1 else problem}}
+
+
+JSON = "application/json"
+# What docs/make_examples.py recorded: `{"METHOD path": {"status": 201, "request": …, "response": …}}`.
+EXAMPLES = Path(__file__).with_name("api_examples.json")
+
+
+def show_examples(result: dict[str, Any], **options: Any) -> dict[str, Any]:
+    """Beside the JSON that each operation takes and gives: one that was really sent, and what it got."""
+    examples = json.loads(EXAMPLES.read_text())
+    for path, operations in result["paths"].items():
+        for method, operation in operations.items():
+            example = examples.get(f"{method.upper()} {path}", {})
+            answer = operation["responses"].get(str(example.get("status")), {})
+            for side, described in (("request", operation.get("requestBody", {})), ("response", answer)):
+                if side in example and JSON in described.get("content", {}):
+                    described["content"][JSON]["example"] = example[side]
+    return result

@@ -52,6 +52,7 @@ class ImportReportSerializer(serializers.Serializer):
     error = ImportRowSerializer(many=True, help_text="The first fifty, as of the next two.")
     unmatched = ImportRowSerializer(many=True)
     conflict = ImportRowSerializer(many=True)
+    written = serializers.IntegerField(required=False, help_text="Images, once the import is written.")
 
 
 class ImportSerializer(serializers.ModelSerializer):
