@@ -9,6 +9,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import TypeVar
 
+import httpx
 from generated import AuthenticatedClient, Client, models
 from generated.api.label_sets import (
     label_sets_destroy,
@@ -43,7 +44,7 @@ def want(kind: type[T], answer: object) -> T:
 def log_in(url: str, password: str) -> AuthenticatedClient:
     asked = models.TokenRequestRequest(username="olga", password=password, name="generated")
     token = want(models.Token, token_create.sync(client=Client(url), body=asked)).token
-    return AuthenticatedClient(url, token=token, prefix="Token", timeout=60)
+    return AuthenticatedClient(url, token=token, prefix="Token", timeout=httpx.Timeout(60))
 
 
 def upload(client: AuthenticatedClient, slug: str, paths: list[Path]) -> models.Added:
@@ -86,7 +87,7 @@ def bring_in(client: AuthenticatedClient, label_set: int, name: str) -> None:
     table = f"file_name,label\n{name},blue square\n".encode()
     body = models.ImportRequestRequest(file=File(BytesIO(table), "labels.csv", "text/csv"), confirm=True)
     made = want(models.Import, label_sets_import_create.sync(label_set, client=client, body=body))
-    assert made.report.written == 1, made
+    assert made.report is not None and made.report.written == 1, made
     lines = [line for line in exported(client, label_set) if name in line]
     assert len(lines) == 1 and ",blue square," in lines[0], lines
 
