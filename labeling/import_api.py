@@ -68,7 +68,7 @@ class ImportSerializer(serializers.ModelSerializer):
     class Meta:
         model = LabelImport
         fields = ["id", "project", "label_set", "user", "name", "format", "step", "state", "error"]
-        fields += ["upload", "report", "choices", "batch", "created_at", "finished_at"]
+        fields += ["rows_read", "upload", "report", "choices", "batch", "created_at", "finished_at"]
         read_only_fields = fields
 
     def get_report(self, row: LabelImport) -> ImportReportSerializer(allow_null=True):

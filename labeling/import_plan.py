@@ -2,7 +2,7 @@
 
 import marshal
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from tempfile import TemporaryFile
@@ -63,18 +63,25 @@ class Planned(NamedTuple):
 
 
 class Plan:
-    """Goes through the file of an import; `declared` are the labels that it lists, in its order."""
+    """Goes through the file of an import; `declared` are the labels that it lists, in its order.
 
-    def __init__(self, row: LabelImport, choices: Choices) -> None:
-        self.row, self.choices = row, choices
+    `go_on` is told now and then how many rows are done, and may raise what is to stop it.
+    """
+
+    def __init__(
+        self, row: LabelImport, choices: Choices, go_on: Callable[[int], None] = lambda rows: None
+    ) -> None:
+        self.row, self.choices, self.go_on = row, choices, go_on
         self.declared: dict[str, int] = {}  # with how many images have each
         labels = row.label_set.labels.all() if row.label_set else []
         self.labels = {label.name: label.pk for label in labels}
         self.seen: dict[int, str] = {}
 
     def rows(self) -> Iterator[Planned]:
-        matcher = Matcher(self.row.project, self.row.upload)
+        matcher, done = Matcher(self.row.project, self.row.upload), 0
         for some in in_parts(map(_fitting, self._found())):
+            self.go_on(done)
+            done += len(some)
             matched = list(matcher.match(some))
             ids = [pk for _, pk in matched if isinstance(pk, int)]
             answers, best = self._answers(ids), self._best(ids)

@@ -11,7 +11,7 @@ from datetime import timedelta
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
 from django.db import OperationalError, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import F, Q, QuerySet
 from django.utils import timezone
 
 from gallery import archives, intake, uploads, webhooks
@@ -29,6 +29,8 @@ State, Step = LabelImport.State, LabelImport.Step
 # A file of so many bytes is read while its sender waits; a larger one by a worker.
 READ_AT_ONCE = 2**20
 LEASE, STRIKES = timedelta(minutes=10), 3
+# What was read and is confirmed by nobody in this time is dropped, with its file.
+UNCONFIRMED = timedelta(days=30)
 NOT_SAVED = "The disk is full: the file was not saved. Free some space, then send it again."
 
 
@@ -100,6 +102,7 @@ def confirm(row: LabelImport, choices: Choices) -> None:
         raise ValidationError({"map": f"There is no label “{min(strange)}” in this label set."})
     asked = LabelImport.objects.filter(pk=row.pk, step=Step.READ, state=State.DONE)
     changed = {"step": Step.WRITE, "state": State.QUEUED, "choices": choices.as_json(), "attempts": 0}
+    changed["rows_read"] = 0
     if not asked.update(**changed):
         raise ValidationError("This import isn't ready to be written, or it was written already.")
     row.refresh_from_db()
@@ -130,8 +133,14 @@ def take_back_truth(row: LabelImport) -> int:
 # A worker's side
 
 
+class _LetGo(Exception):
+    """It was cancelled meanwhile, another process has it, or this one is to stop."""
+
+
 def carry_out_waiting(between: Callable[[Callable[[], bool]], None] = lambda is_stopping: None) -> None:
-    """Read and write what waits, oldest first."""
+    """Read and write what waits, oldest first, and drop what was forgotten."""
+    forgotten = Q(step=Step.READ, state=State.DONE, finished_at__lt=timezone.now() - UNCONFIRMED)
+    _end(LabelImport.objects.filter(forgotten), State.CANCELLED)
     while not worker.is_stopping() and (row := _claim(waiting())):
         _carry_out(row)
         between(worker.is_stopping)
@@ -165,6 +174,8 @@ def _carry_out(row: LabelImport) -> None:
             _read(row, mine)
         else:
             _write(row, mine)
+    except _LetGo:
+        logger.info("import %s was let go of", row.pk)
     except OperationalError:  # the database is busy or away: it is claimed again when its lease is over
         raise
     except ValidationError as error:
@@ -172,6 +183,22 @@ def _carry_out(row: LabelImport) -> None:
     except Exception as error:
         logger.exception("import %s failed", row.pk)
         _end(mine, State.FAILED, f"It could not be finished: {error}")
+
+
+def _holds(mine: QuerySet[LabelImport]) -> Callable[[int], None]:
+    """To be called while its file is gone through, with how many rows that are: keeps the lease.
+
+    It raises _LetGo where somebody else ends it or has it, or where this worker stops: it waits then.
+    """
+
+    def go_on(rows: int) -> None:
+        if worker.is_stopping():
+            mine.update(state=State.QUEUED, token="", attempts=F("attempts") - 1)
+            raise _LetGo
+        if not mine.update(leased_until=timezone.now() + LEASE, rows_read=rows):
+            raise _LetGo
+
+    return go_on
 
 
 def _end(rows: QuerySet[LabelImport], state: State, error: str = "") -> bool:
@@ -206,7 +233,7 @@ def _read(row: LabelImport, mine: QuerySet[LabelImport]) -> None:
         # They are no pictures, and nobody takes them for such.
         texts = Q(*(Q(name__iendswith=suffix) for suffix in TEXTS), _connector=Q.OR)
         row.upload.entries.filter(texts, outcome="refused").delete()
-    report = import_plan.report(Plan(row, Choices()))
+    report = import_plan.report(Plan(row, Choices(), _holds(mine)))
     mine.update(report=report)
     if _end(mine, State.DONE) and row.choices:
         confirm(row, Choices(**row.choices))
@@ -216,7 +243,7 @@ def _write(row: LabelImport, mine: QuerySet[LabelImport]) -> None:
     choices = Choices(**row.choices)
     row.label_set = row.label_set or _label_set(row)
     _make_labels(row, row.label_set, choices)
-    plan = Plan(row, choices)
+    plan = Plan(row, choices, _holds(mine))
     written = _write_truth(row, plan) if choices.truth else _write_batch(row, mine, plan)
     mine.update(report=row.report | {"written": written})
     _end(mine, State.DONE)

@@ -659,6 +659,9 @@ class LabelImport(Leased):
     step = models.CharField(max_length=10, choices=Step.choices, default=Step.READ)
     choices = models.JSONField(default=dict, help_text="What a person chose of what it would do.")
     report = models.JSONField(default=dict, help_text="What was found in the file.")
+    rows_read = models.PositiveIntegerField(
+        default=0, help_text="Rows of the file that this step has come past."
+    )
     batch = models.ForeignKey(Batch, null=True, blank=True, on_delete=models.SET_NULL, related_name="+")
     created_at = models.DateTimeField(default=timezone.now)
 

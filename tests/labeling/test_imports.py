@@ -23,7 +23,7 @@ from django.utils import timezone
 
 from gallery import intake, projects, set_aside, uploads
 from gallery.models import Image, Project, Upload
-from labeling import batches, imports, label_sets, tasks
+from labeling import batches, beat, import_plan, imports, label_sets, tasks, worker
 from labeling.import_matching import Matcher
 from labeling.import_plan import Choices
 from labeling.label_sets import LabelSpec, change
@@ -523,6 +523,71 @@ def test_who_lost_the_lease_writes_nothing(animals: LabelSet, images: list[Image
     assert answers(animals) == {"0": "cat", "1": "cat"} and animals.reviews.count() == 2
 
 
+@pytest.fixture
+def held(
+    animals: LabelSet, owner: User, by_worker: None, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Callable[[LabelImport], bool]], LabelImport]:
+    """`held(look)` reads four rows one at a time, and asks `look(row)` before each whether to stop."""
+    monkeypatch.setattr(import_plan, "AT_ONCE", 1)
+    row = begin(animals, owner, table("a,cat", "b,cat", "c,dog", "d,dog"))
+
+    def read(look: Callable[[LabelImport], bool]) -> LabelImport:
+        claimed = imports._claim(imports.waiting())
+        monkeypatch.setattr(worker, "is_stopping", lambda: look(LabelImport.objects.get(pk=row.pk)))
+        imports._carry_out(claimed)
+        row.refresh_from_db()
+        return row
+
+    return read
+
+
+def test_who_reads_keeps_the_lease_and_says_how_far_it_is(
+    held: Callable, owner: User, login: Callable
+) -> None:
+    seen, pages = [], []
+    beat.beat("a worker")
+
+    def look(row: LabelImport) -> bool:
+        seen.append(row.rows_read)
+        assert row.leased_until > timezone.now() + imports.LEASE / 2
+        LabelImport.objects.update(leased_until=timezone.now() + timedelta(seconds=1))
+        pages.append(login(owner).get(row.get_absolute_url()).content.decode())
+        return False
+
+    row = held(look)
+    assert (row.state, row.report["rows"], seen) == (State.DONE, 4, [0, 0, 1, 2])
+    assert "The file is being read: 2 rows" in pages[3]
+
+
+def test_a_worker_that_stops_puts_the_file_down_for_the_next(held: Callable) -> None:
+    row = held(lambda row: row.rows_read == 1)
+    assert (row.state, row.token, row.attempts) == (State.QUEUED, "", 0)
+    assert held(lambda row: False).state == State.DONE
+
+
+def test_what_is_dropped_while_it_is_read_is_read_no_further(held: Callable) -> None:
+    seen = []
+
+    def look(row: LabelImport) -> bool:
+        seen.append(row.rows_read)
+        if row.rows_read == 1:
+            imports.cancel(row)
+        return False
+
+    row = held(look)
+    assert (row.state, row.report, len(seen)) == (State.CANCELLED, {}, 3) and not row.file
+
+
+def test_what_nobody_confirms_is_dropped_in_the_end(animals: LabelSet, owner: User) -> None:
+    rows = [begin(animals, owner, table("a,cat")) for _ in range(2)]
+    long_ago = timezone.now() - imports.UNCONFIRMED - timedelta(hours=1)
+    LabelImport.objects.filter(pk=rows[0].pk).update(finished_at=long_ago)
+    imports.carry_out_waiting()
+    old, new = LabelImport.objects.order_by("pk")
+    assert (old.state, bool(old.file)) == (State.CANCELLED, False) and not Path(rows[0].file.path).exists()
+    assert (new.state, bool(new.file)) == (State.DONE, True)
+
+
 @pytest.mark.usefixtures("by_worker")
 def test_what_waits_can_be_dropped(animals: LabelSet, images: list[Image], owner: User) -> None:
     row = begin(animals, owner, table(f"{images[0].name},cat"))
@@ -678,7 +743,7 @@ def test_the_api_reads_shows_and_writes(
     listed = client.get(address).json()["results"]
     assert [row["id"] for row in listed] == [at_once.json()["id"], asked.json()["id"]]
     nothing = client.post(address, {"file": SimpleUploadedFile("x.bin", b"\0\1\2")})
-    assert nothing.status_code == 400 and "Choose its format" in nothing.json()["file"][0]
+    assert nothing.status_code == 400 and "Choose its format" in nothing.json()["errors"][0]["detail"]
 
 
 def test_the_page_names_what_is_wrong(
