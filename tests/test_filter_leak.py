@@ -126,7 +126,7 @@ def told(answer: HttpResponse) -> object:
         return b"".join(answer.streaming_content)
     if "json" in answer.get("Content-Type", ""):
         found = answer.json()
-        found = found.get("results", found)
+        found = found.get("results", found) if isinstance(found, dict) else found
         # Until when an image is held is counted from now.
         return (
             [row | {"until": None} for row in found]

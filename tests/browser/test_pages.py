@@ -84,7 +84,7 @@ def labels(name):
 written = imports.begin(project, label_set, olga, labels("written.csv"))
 # Without a new label: it would begin another run.
 imports.confirm(written, imports.Choices(make=False, truth=True))
-imports.begin(project, label_set, olga, labels(f"{long * 2}.csv"))
+read = imports.begin(project, label_set, olga, labels(f"{long * 2}.csv"))
 new_one = imports.begin(project, None, olga, labels("new.csv"))
 failed = imports.begin(project, None, olga, ContentFile(b"file_name,colour\\nx,y", "failed.csv"))
 assert failed.state == "failed" and new_one.state == "done" and written.step == "write", failed.error
@@ -96,7 +96,8 @@ invitations.accept(invitations.token_of(used), User.objects.get(username="sven")
 Invitation.objects.filter(pk=made.pk).update(expires_at="2026-01-01T00:00Z")
 ApiToken.objects.create(olga, name="Nightly import of what the cameras saw, " + "Averylongword" * 4)
 open_one = invitations.invite(invited, User.objects.get(username="vera"), "labeler")
-print(invitations.token_of(made), invitations.token_of(open_one))
+made_imports = [row.pk for row in (written, read, new_one, failed)]
+print(invitations.token_of(made), invitations.token_of(open_one), *made_imports)
 """
 PATHS = [
     "/",
@@ -177,11 +178,10 @@ PATHS = [
 
 @pytest.fixture(scope="module")
 def ids(site: Site, browser: Browser) -> dict[str, object]:
-    expired, open_link = site.manage("shell", "-v0", "-c", MAKE_PAGES).split()
+    expired, open_link, *imported = site.manage("shell", "-v0", "-c", MAKE_PAGES).split()
     label_set = site.value("SELECT id FROM labeling_labelset ORDER BY id DESC LIMIT 1")
     state = f"SELECT state FROM labeling_scoringrun WHERE label_set_id = {label_set}"
     wait_for(lambda: site.value(state) == "done", 60, "the pictures are not labelled")
-    imported = [pk for [pk] in site.rows("SELECT id FROM labeling_labelimport ORDER BY id")]
     return {
         "expired": expired,
         "open_link": open_link,

@@ -264,6 +264,7 @@ PLAIN = {
     "project_new",
     "tokens",
     "api-docs",
+    "coming_from",
     # Empty until something is looked for, as it is below.
     "search",
     "account_logout",
