@@ -49,7 +49,9 @@ def export_page(request: HttpRequest, pk: int) -> HttpResponse:
         context |= _preview(export, format)
     except ValidationError as error:
         context["mistakes"] = error.messages
-    return render(request, "labeling/export.html", context)
+    # htmx shows nothing of another status.
+    status = 400 if "mistakes" in context and not request.htmx else 200
+    return render(request, "labeling/export.html", context, status=status)
 
 
 def _curl(request: HttpRequest, label_set: LabelSet, params: dict[str, str]) -> str:
