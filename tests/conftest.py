@@ -21,6 +21,29 @@ from labeling.models import LabelSet
 from labeling.starter import drawing
 
 
+# They begin processes of their own and wait for them, or measure time: the whole machine is theirs.
+ALONE = {
+    "test_api_rules",
+    "test_commands",
+    "test_delivery",
+    "test_queue_races",
+    "test_races",
+    "test_reliability",
+    "test_scale",
+    "test_secrets",
+    "test_upgrade",
+    "test_webhook_queue",
+    "test_worker",
+}
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if item.path.stem in ALONE or item.path.parent.name == "browser":
+            item.add_marker(pytest.mark.alone)
+
+
 @pytest.fixture(autouse=True)
 def _own_media(settings: object, tmp_path: Path) -> None:
     settings.MEDIA_ROOT, settings.VECTORS_DIR = tmp_path / "media", tmp_path / "vectors"

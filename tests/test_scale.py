@@ -158,7 +158,18 @@ def test_no_two_get_the_same_image_on_postgres_too(postgres: dict[str, str], tmp
 @pytest.mark.timeout(1500)
 def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *ON_ROWS],
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-q",
+            "-n",
+            "auto",
+            "--maxprocesses=4",
+            "-p",
+            "no:cacheprovider",
+            *ON_ROWS,
+        ],
         cwd=ROOT,
         env=os.environ | postgres,
         capture_output=True,
