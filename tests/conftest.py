@@ -20,7 +20,6 @@ from labeling.label_sets import LabelSpec
 from labeling.models import LabelSet
 from labeling.starter import drawing
 
-
 # They begin processes of their own and wait for them, or measure time: the whole machine is theirs.
 ALONE = {
     "test_api_rules",
