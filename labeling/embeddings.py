@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 import PIL.Image
+from django.db.models import QuerySet
 
 from gallery import decoder, intake
 from labeling import clip
@@ -31,8 +32,8 @@ def embedded(image_ids: Sequence[int], model: str) -> set[int]:
     """Those of `image_ids` whose embedding by `model` (name@revision) is stored."""
     found: set[int] = set()
     for ids in _slices(image_ids):
-        found.update(Embedding.objects.filter(image__in=ids, model=model).values_list("image_id", flat=True))
-    return found
+        found.update(_of(ids, model).values_list("image_id", flat=True))
+    return found & set(image_ids)
 
 
 def save(image_ids: Sequence[int], rows: Rows, model: str) -> None:
@@ -50,7 +51,7 @@ def load(image_ids: Sequence[int], model: str) -> tuple[list[int], Rows]:
     """The stored embeddings of `image_ids` by `model`: the ids that have one, and their (n, d) rows."""
     found: dict[int, bytes] = {}
     for ids in _slices(image_ids):
-        found.update(Embedding.objects.filter(image__in=ids, model=model).values_list("image_id", "vector"))
+        found.update(_of(ids, model).values_list("image_id", "vector"))
     ids = [image_id for image_id in image_ids if image_id in found]
     if not ids:
         return [], np.empty((0, 0), np.float32)
@@ -65,6 +66,15 @@ def from_bytes(stored: bytes, rows: int = 0) -> np.ndarray:
     """A stored vector (d,), or a stored matrix of `rows` (rows, d)."""
     flat = np.frombuffer(stored, "<f4")
     return flat.reshape(rows, -1) if rows else flat
+
+
+def _of(image_ids: Sequence[int], model: str) -> QuerySet[Embedding]:
+    """Those of these images, and of a few between them."""
+    first, last = min(image_ids), max(image_ids)
+    # A thousand ids take Django longer to say than the rows take to be read.
+    if last - first < 2 * len(image_ids):
+        return Embedding.objects.filter(image__gte=first, image__lte=last, model=model)
+    return Embedding.objects.filter(image__in=image_ids, model=model)
 
 
 def _slices(image_ids: Sequence[int]) -> Iterable[Sequence[int]]:

@@ -5,6 +5,7 @@ A million rows take a few seconds so; a csv.writer or json.dumps for each takes 
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 from json.encoder import encode_basestring
 from typing import Any
 
@@ -14,17 +15,20 @@ from labeling.export_table import COLUMNS, FIGURES, Columns, Names, similarities
 from labeling.models import Review
 
 NUMBERS = {"id", "width", "height"}
+# Of these, no two rows say the same; the others say the same few things again and again.
+VARIED = {"file_name", "sha256", "decided_at"}
 # A spreadsheet runs a cell that begins so. One that begins so behind apostrophes gets one more, so that what
 # was written can be told from what was made safe.
 FORMULA = re.compile(r"'*[=+\-@\t\r]")
+# What such a cell begins with.
+FIRST = set("'=+-@\t\r")
 MUST_BE_QUOTED = re.compile(r'[,"\r\n]')
 MORE = ("scores", "reviews")
 
 
 def csv_text(table: Columns, columns: Sequence[str], raw: bool) -> str:
     """Lines as RFC 4180 has them. Not `raw`: what a spreadsheet would run gets an apostrophe."""
-    cell = _raw_cell if raw else _safe_cell
-    cells = [_cells(name, table[name], cell, "") for name in columns]
+    cells = [_cells(name, table[name], _raw_cells if raw else _safe_cells, "") for name in columns]
     if len(cells) == 1:  # a line with nothing on it would be no row
         cells = [[one or '""' for one in cells[0]]]
     return "\r\n".join(map(",".join, zip(*cells, strict=True))) + "\r\n"
@@ -34,24 +38,41 @@ def csv_head(columns: Sequence[str]) -> str:
     return ",".join(columns) + "\r\n"
 
 
-def _raw_cell(text: str) -> str:
-    return '"' + text.replace('"', '""') + '"' if MUST_BE_QUOTED.search(text) else text
+def _raw_cells(texts: Sequence[str]) -> Sequence[str]:
+    # To look for what hardly ever is there goes faster in all of them at once.
+    together = "".join(texts)
+    if not any(character in together for character in ',"\r\n'):
+        return texts
+    return ['"' + text.replace('"', '""') + '"' if MUST_BE_QUOTED.search(text) else text for text in texts]
 
 
-def _safe_cell(text: str) -> str:
-    return _raw_cell(f"'{text}" if FORMULA.match(text) else text)
+def _safe_cells(texts: Sequence[str]) -> Sequence[str]:
+    if not FIRST.isdisjoint({text[:1] for text in texts}):
+        texts = [f"'{text}" if FORMULA.match(text) else text for text in texts]
+    return _raw_cells(texts)
+
+
+def _json_cells(texts: Sequence[str], before: str) -> Sequence[str]:
+    together = "".join(texts)
+    if together.isprintable() and '"' not in together and "\\" not in together:
+        return [f'{before}"{text}"' for text in texts]
+    return [before + encode_basestring(text) for text in texts]
 
 
 def json_text(table: Columns, columns: Sequence[str], reviews: QuerySet[Review], names: Names) -> str:
     """A line of JSON for each row, with the columns asked for, of COLUMNS and MORE."""
-    cells = [_cells(name, table[name], encode_basestring, "null") for name in columns if name in COLUMNS]
-    if "scores" in columns:
-        cells.append(_scores(table))
-    if "reviews" in columns:
-        cells.append(_reviews(reviews, table["id"], names))
     ordered = [*(name for name in columns if name in COLUMNS), *(name for name in MORE if name in columns)]
-    line = "{" + ", ".join(f'"{name}": %s' for name in ordered) + "}"
-    return "\n".join(map(line.__mod__, zip(*cells, strict=True))) + "\n"
+    cells: list[Sequence[str]] = []
+    for name in ordered:
+        before = f'{", " if cells else "{"}"{name}": '
+        if name == "scores":
+            cells.append([before + text for text in _scores(table)])
+        elif name == "reviews":
+            cells.append([before + text for text in _reviews(reviews, table["id"], names)])
+        else:
+            write = partial(_json_cells, before=before)
+            cells.append(_cells(name, table[name], write, f"{before}null", before))
+    return "}\n".join(map("".join, zip(*cells, strict=True))) + "}\n"
 
 
 def _scores(table: Columns) -> list[str]:
@@ -65,24 +86,37 @@ def _scores(table: Columns) -> list[str]:
 
 def _reviews(reviews: QuerySet[Review], ids: Sequence[int], names: Names) -> list[str]:
     found: dict[int, str] = {}
-    written = {None: "null", "": "null"}
-    for image_id, user, label, verdict, at in told(reviews, ids, names):
-        for text in (user, label):
-            if text not in written:
-                written[text] = encode_basestring(text)
-        line = f'{{"user": {written[user]}, "label": {written[label]}, "verdict": "{verdict}", "at": "{at}"}}'
+    heads: dict[tuple[str | None, ...], str] = {}
+    for image_id, *who_what, at in told(reviews, ids, names):
+        user, label, verdict = key = tuple(who_what)
+        if key not in heads:
+            said = f'"user": {_json(user)}, "label": {_json(label or None)}, "verdict": "{verdict}"'
+            heads[key] = f'{{{said}, "at": "'
+        line = f'{heads[key]}{at}"}}'
         found[image_id] = f"{found[image_id]}, {line}" if image_id in found else line
     return [f"[{found.get(pk, '')}]" for pk in ids]
 
 
-def _cells(name: str, column: Sequence[Any], escape: Callable[[str], str], nothing: str) -> Sequence[str]:
-    """A column as text, `nothing` where it has no value."""
+def _json(text: str | None) -> str:
+    return "null" if text is None else encode_basestring(text)
+
+
+def _cells(
+    name: str,
+    column: Sequence[Any],
+    write: Callable[[Sequence[str]], Sequence[str]],
+    nothing: str,
+    before: str = "",
+) -> Sequence[str]:
+    """A column as text: texts as `write` says them, `nothing` for no value, `before` and each number."""
     if name in NUMBERS:
-        return list(map(str, column))
+        return [f"{before}{number}" for number in column]
     if name in FIGURES:
         if None in column:
-            return [nothing if value is None else f"{value:.6g}" for value in column]
-        return list(map("%.6g".__mod__, column))
-    # Most columns say the same few things again and again.
-    written = {text: nothing if text is None else escape(text) for text in set(column)}
+            return [nothing if value is None else f"{before}{value:.6g}" for value in column]
+        return list(map(f"{before}%.6g".__mod__, column))
+    if name in VARIED and None not in column:
+        return write(column)
+    texts = [text for text in set(column) if text is not None]
+    written = {None: nothing} | dict(zip(texts, write(texts), strict=True))
     return list(map(written.__getitem__, column))
