@@ -7,15 +7,19 @@ from collections.abc import Callable
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.exceptions import ValidationError
 from django.core.files.base import ContentFile
+from django.db import transaction
 from django.http import QueryDict
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
 
 from gallery import projects
 from gallery.models import Image, Project
 from labeling import exports, imports, label_sets
 from labeling.import_plan import Choices
 from labeling.label_sets import LabelSpec
-from labeling.models import LabelImport, LabelSet
+from labeling.models import Label, LabelImport, LabelSet
 from labeling.review import Decision, Verdict, decide
 from tests.conftest import picture
 
@@ -75,6 +79,36 @@ def test_an_empty_project_gives_the_same_bytes(labelled: LabelSet, owner: User, 
         for name in one.namelist():
             assert one.read(name) == two.read(name), name
     assert first == again
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=200)
+
+
+@given(one=TEXT, two=TEXT)
+@example(one="a/b", two='say "cat"')
+@example(one="=1+1", two="'=1+1")
+@example(one="🐈" * 200, two="قطة")
+@example(one="a,b;c|d\\e", two="<a> & b")
+@example(one="Cat", two="cat")
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@pytest.mark.parametrize("query", [query for query in WHOLE if "imagefolder" not in query])
+def test_any_label_comes_back_whole(labelled: LabelSet, owner: User, query: str, one: str, two: str) -> None:
+    """Or the export is refused; what a folder can't be called is another format's."""
+    one, two = one.strip(), two.strip()
+    if not one or not two or len({one, two, *LABELS}) < len(LABELS) + 2:
+        return
+    with transaction.atomic():
+        for number, name in enumerate((one, two)):
+            assert Label.objects.filter(label_set=labelled, position=number).update(name=name) == 1
+        try:
+            first = exported(labelled, owner, query)
+        except ValidationError as refusal:
+            assert any(name in " ".join(refusal.messages) for name in (one, two))
+        else:
+            empty = projects.create(owner, labelled.project.name)
+            row = imported(empty, owner, first, "set.zip", none=True)
+            assert exported(row.label_set, owner, query) == first
+        transaction.set_rollback(True)
 
 
 def test_imagenet_lists_lose_what_has_no_label(labelled: LabelSet, owner: User) -> None:
