@@ -13,7 +13,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from gallery.access import allowed, fetch
-from labeling import exports, votes
+from labeling import exports, looking, votes
 from labeling.export_formats import Format
 from labeling.export_forms import ExportForm
 from labeling.export_rows import Export
@@ -47,6 +47,9 @@ def export_page(request: HttpRequest, pk: int) -> HttpResponse:
     try:
         export, format, _ = exports.asked_for(label_set, request.user, asked, reviews)
         context |= _preview(export, format)
+        if export.splits:
+            looked = looking.progress(label_set.project)
+            context["not_compared"] = looked.total - looked.compared
     except ValidationError as error:
         context["mistakes"] = error.messages
     # htmx shows nothing of another status.

@@ -10,8 +10,9 @@ from django.test import Client
 from django.urls import reverse
 
 from gallery.models import Image, Project
+from labeling import clip
 from labeling.export_formats import FORMATS
-from labeling.models import LabelSet
+from labeling.models import Fingerprint, LabelSet
 from labeling.review import Decision, Verdict, decide
 from tests.conftest import picture
 from tests.labeling import rows
@@ -93,6 +94,16 @@ def test_it_asks_as_often_for_many_as_for_few(
     # Of a few rows it looks whether that was all.
     with django_assert_max_num_queries(len(few)):
         client.get(address)
+
+
+def test_a_split_says_what_was_not_compared_yet(
+    settled: LabelSet, owner: User, login: Callable[[User | None], Client]
+) -> None:
+    said = "3 images aren't compared for"
+    assert said in page(login(owner), settled, split="80/20") and said not in page(login(owner), settled)
+    for image in settled.project.images.all():
+        Fingerprint.objects.create(image=image, hash=1, windows=b"", sharpness=1, compared=clip.current().key)
+    assert "compared for" not in page(login(owner), settled, split="80/20")
 
 
 def test_viewers_see_it_and_strangers_do_not(
