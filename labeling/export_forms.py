@@ -55,6 +55,10 @@ class ExportForm(forms.Form):
                 (key, f"{title} (needs pyarrow)" if key == "parquet" else title)
                 for key, title in self.fields["format"].choices
             ]
+        # An address may say other shares than these.
+        split = params.get("split", "")
+        if split not in dict(SPLITS):
+            self.fields["split"].choices = [*SPLITS, (split, split.replace("/", " / "))]
         # What makes no difference to this export isn't asked.
         unasked = {
             "images": chosen.needs_pictures,

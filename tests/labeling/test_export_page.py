@@ -69,6 +69,8 @@ def test_what_cannot_be_exported_so_is_said_on_the_page_and_by_the_download(
     assert "would share the folder “ca_t”" in shown and 'id="export-download"' not in shown
     refused = login(owner).get(reverse("export", args=[settled.pk]), {"format": "imagefolder"})
     assert refused.status_code == 400 and "would share the folder" in refused.text
+    other = page(login(owner), settled, split="60/20/20")
+    assert '<option value="60/20/20" selected>' in other and "Select a valid choice" not in other
     for params in ({"split": "50/60"}, {"q": "label:cow"}, {"columns": "nothing"}, {"size": "1"}):
         assert 'role="alert"' in page(login(owner), settled, 400, **params)
         typed = login(owner).get(reverse("export_page", args=[settled.pk]), params, HTTP_HX_REQUEST="true")
