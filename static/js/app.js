@@ -123,6 +123,18 @@
     }
   });
 
+  // What a page was still waiting for when it is left has no place in the next one.
+  const awaited = new Set();
+  document.addEventListener("htmx:beforeRequest", (event) => {
+    const { xhr, target, requestConfig } = event.detail;
+    if (target.id === "main" || requestConfig.verb !== "get") return;
+    awaited.add(xhr);
+    xhr.addEventListener("loadend", () => awaited.delete(xhr));
+  });
+  document.addEventListener("htmx:beforeSwap", (event) => {
+    if (event.detail.target?.id === "main" && event.detail.shouldSwap) awaited.forEach((xhr) => xhr.abort());
+  });
+
   // What went wrong, in words, and with what. What is asked for over and over is made up for by the next try.
   const failed = (event, words) => {
     const { elt } = event.detail;

@@ -12,6 +12,7 @@ from tests.browser.conftest import log_in
 from tests.conftest import picture
 from tests.live import Site
 
+RESULTS = re.compile(r"/projects/[^/]+/\?")
 IMAGES = re.compile(r"/api/v1/projects/[^/]+/images/$")
 # Files as a person drags them from a folder, each with a colour of its own.
 DRAG = """async ([count, first, target]) => {
@@ -69,6 +70,27 @@ def test_files_dropped_on_the_gallery_go_on_while_one_looks_elsewhere(open_page:
     expect(page.locator("#live")).to_have_text("Upload finished: 20 added")
     page.goto(gallery)
     expect(page.locator(".tile")).to_have_count(20)
+
+
+def test_an_answer_to_a_page_that_was_left_changes_nothing(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    new_project(page, "Left")
+    page.evaluate(DRAG, [1, 0, "#main"])
+    finished(page, "1 added")
+    page.reload()
+    slowly(page, 0.3)
+    page.evaluate(DRAG, [20, 100, "#main"])
+    expect(page.locator("#upload-tray h2")).to_contain_text("Uploading")
+    held: list[Route] = []
+    page.route(RESULTS, lambda route: held.append(route))
+    page.locator("#statuses a").nth(1).click()
+    page.get_by_role("link", name="Members").click()
+    expect(page).to_have_title(re.compile("Members"))
+    [late] = held
+    late.continue_()
+    finished(page, "20 added")
+    # Nothing on the console either: the page sees to that.
+    expect(page).to_have_title(re.compile("Members"))
 
 
 def test_a_form_does_not_end_an_upload(open_page: Callable[..., Page]) -> None:
