@@ -140,7 +140,8 @@ class _LetGo(Exception):
 def carry_out_waiting(between: Callable[[Callable[[], bool]], None] = lambda is_stopping: None) -> None:
     """Read and write what waits, oldest first, and drop what was forgotten."""
     forgotten = Q(step=Step.READ, state=State.DONE, finished_at__lt=timezone.now() - UNCONFIRMED)
-    _end(LabelImport.objects.filter(forgotten), State.CANCELLED)
+    for pk in LabelImport.objects.filter(forgotten).values_list("pk", flat=True):
+        _end(LabelImport.objects.filter(forgotten, pk=pk), State.CANCELLED)
     while not worker.is_stopping() and (row := _claim(waiting())):
         _carry_out(row)
         between(worker.is_stopping)
@@ -204,7 +205,7 @@ def _holds(mine: QuerySet[LabelImport]) -> Callable[[int], None]:
 def _end(rows: QuerySet[LabelImport], state: State, error: str = "") -> bool:
     ended = list(rows)
     done = rows.update(state=state, error=error[:300], token="", finished_at=timezone.now())
-    for row in ended:
+    for row in ended if done else ():
         row.refresh_from_db()
         if row.state in (State.FAILED, State.CANCELLED) or row.step == Step.WRITE:
             _drop_file(row)
