@@ -1,3 +1,4 @@
+from collections.abc import Sequence
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
@@ -9,6 +10,8 @@ from labeling import worker
 
 class Command(BaseCommand):
     help = "Run a worker: it embeds and labels pictures in the background. Ctrl-C ends it."
+    # They look through all routes and pages, which a worker has none of, for as long as it takes to begin.
+    requires_system_checks: Sequence[str] = ()
 
     def handle(self, *args: Any, verbosity: int, **options: Any) -> None:
         if not is_migrated():
