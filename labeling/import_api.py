@@ -30,9 +30,12 @@ class ImportRowSerializer(serializers.Serializer):
     sentence = serializers.CharField(help_text="Why it is not taken.")
 
 
-class UnknownLabelSerializer(serializers.Serializer):
+class FileLabelSerializer(serializers.Serializer):
     label = serializers.CharField()
-    count = serializers.IntegerField()
+    count = serializers.IntegerField(help_text="Rows that have it.")
+
+
+class UnknownLabelSerializer(FileLabelSerializer):
     near = serializers.CharField(help_text="A label here that is nearly called so, or empty.")
 
 
@@ -45,9 +48,7 @@ class ImportReportSerializer(serializers.Serializer):
         help_text="Rows by what becomes of them: `new`, `same`, `conflict`, `unmatched`, `unlabelled`, "
         "`prediction`, `unknown` (its label), `error`.",
     )
-    labels = serializers.DictField(
-        child=serializers.IntegerField(), help_text="With how many rows have each."
-    )
+    labels = FileLabelSerializer(many=True, help_text="In the order of the file.")
     unknown = UnknownLabelSerializer(many=True)
     error = ImportRowSerializer(many=True, help_text="The first fifty, as of the next two.")
     unmatched = ImportRowSerializer(many=True)

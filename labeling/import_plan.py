@@ -238,7 +238,8 @@ def report(plan: Plan) -> dict[str, Any]:
     return {
         "rows": counts.total(),
         "counts": counts,
-        "labels": plan.declared,
+        # In the order of the file, which a dictionary would lose in Postgres.
+        "labels": [{"label": name, "count": count} for name, count in plan.declared.items()],
         "unknown": unknown if plan.row.label_set else [],
         **shown,
     }

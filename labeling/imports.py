@@ -263,7 +263,7 @@ def _write_batch(row: LabelImport, mine: QuerySet[LabelImport], plan: Plan) -> i
 
 def _label_set(row: LabelImport) -> LabelSet:
     """A new one, of the file's own labels. Raises ValidationError where they are fewer than two."""
-    specs = [LabelSpec(name) for name in row.report["labels"]]
+    specs = [LabelSpec(each["label"]) for each in row.report["labels"]]
     name = row.name.rpartition(".")[0][:120] or "Labels"
     made = label_sets.create(row.project, row.user, name, specs)
     LabelImport.objects.filter(pk=row.pk).update(label_set=made)
@@ -274,7 +274,8 @@ def _make_labels(row: LabelImport, label_set: LabelSet, choices: Choices) -> Non
     """Those of the file's labels that are to become labels here."""
     there = list(label_set.labels.all())
     names = {label.name for label in there}
-    wanted = [name for name in row.report["labels"] if choices.makes(name) and name not in names]
+    asked = [each["label"] for each in row.report["labels"]]
+    wanted = [name for name in asked if choices.makes(name) and name not in names]
     if wanted:
         kept = [LabelSpec(label.name, label.prompts, label.pk) for label in there]
         label_sets.change(label_set, row.user, labels=[*kept, *map(LabelSpec, wanted)])

@@ -174,7 +174,7 @@ def test_nothing_is_written_before_it_is_confirmed(
     row = begin(animals, owner, table(f"{images[0].name},cat", f"{images[1].name},fox", "no.jpg,cat", "x"))
     assert (row.step, row.state, row.batch) == ("read", State.DONE, None)
     assert row.report["counts"] == {"new": 1, "unknown": 1, "unmatched": 2}
-    assert row.report["labels"] == {"cat": 2, "fox": 1}
+    assert row.report["labels"] == [{"label": "cat", "count": 2}, {"label": "fox", "count": 1}]
     assert row.report["unknown"] == [{"label": "fox", "count": 1, "near": ""}]
     assert not animals.reviews.exists() and labels_here(animals) == ["cat", "dog"]
     imports.confirm(row, Choices())
