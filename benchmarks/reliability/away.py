@@ -17,7 +17,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from visitors import ROOT, Visitor, answers, free_port, verdict
 from workers import MATCHES, FaultySite, end, site_with_run, wait_for
 
-IMAGES, SLOW, SAID_WITHIN, ON_WITHIN = 400, 0.1, 60, 10
+# Slow enough that the run is not over when the worker is killed; each chunk is slowed down as well.
+IMAGES, SLOW, SAID_WITHIN, ON_WITHIN = 400, 0.03, 60, 10
 OFFLINE = "The worker is offline"
 
 
