@@ -87,6 +87,7 @@ class Plan:
             answers, best = self._answers(ids), self._best(ids)
             for found, pk in matched:
                 yield self._planned(found, pk, answers, best)
+        self.go_on(done)
 
     def _found(self) -> Iterator[Found]:
         read = FORMATS[self.row.format].read

@@ -555,7 +555,8 @@ def test_who_reads_keeps_the_lease_and_says_how_far_it_is(
         return False
 
     row = held(look)
-    assert (row.state, row.report["rows"], seen) == (State.DONE, 4, [0, 0, 1, 2])
+    assert (row.state, row.report["rows"], seen) == (State.DONE, 4, [0, 0, 1, 2, 3])
+    assert row.rows_read == 4
     assert "The file is being read: 2 rows" in pages[3]
 
 
