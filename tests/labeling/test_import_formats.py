@@ -638,5 +638,5 @@ def test_what_no_database_takes_is_an_error_of_its_row(project: Project, owner: 
     row = imports.begin(project, None, owner, ContentFile(content, "labels.jsonl"))
     row = LabelImport.objects.get(pk=row.pk)
     assert (row.state, row.report["counts"]) == ("done", {"error": 5, "unmatched": 2})
-    assert set(row.report["labels"]) == {"cat", "x" * 200}
+    assert [each["label"] for each in row.report["labels"]] == ["cat", "x" * 200]
     assert len(json.dumps(row.report)) < 5_000
