@@ -6,6 +6,7 @@ The formats are other people's; docs/formats.md says where each is described, an
 import json
 import re
 from collections.abc import Callable, Iterator, Sequence
+from itertools import chain
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
@@ -13,10 +14,11 @@ from xml.sax.saxutils import escape, quoteattr
 from django.conf import settings
 from django.core.exceptions import ValidationError
 
+from labeling import export_helper
 from labeling.export_native import MORE, csv_head, csv_text, json_text
 from labeling.export_parquet import parquet_files
 from labeling.export_rows import Export, Row, plain
-from labeling.export_table import COLUMNS, Names
+from labeling.export_table import COLUMNS
 from labeling.models import Annotation
 
 NONE = Annotation.Status.NONE
@@ -61,21 +63,17 @@ def listed(items: Text) -> Text:
 
 
 def csv_files(export: Export) -> list[File]:
-    def lines() -> Text:
-        yield csv_head(export.columns)
-        for table in export.named_tables() if export.pictures else export.tables():
-            yield csv_text(table, export.columns, export.raw)
-
-    return [("labels.csv", lines)]
+    return [("labels.csv", lambda: chain([csv_head(export.columns)], _texts(export, csv_text)))]
 
 
 def jsonl_files(export: Export) -> list[File]:
-    def lines() -> Text:
-        names = Names(export.label_set)
-        for table in export.named_tables() if export.pictures else export.tables():
-            yield json_text(table, export.columns, export.reviews, names)
+    return [("labels.jsonl", lambda: _texts(export, json_text))]
 
-    return [("labels.jsonl", lines)]
+
+def _texts(export: Export, write: export_helper.Write) -> Text:
+    if export.pictures:
+        return (write(export, table) for table in export.named_tables())
+    return export_helper.texts(export, write)
 
 
 # Label Studio

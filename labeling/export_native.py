@@ -4,6 +4,7 @@ A million rows take a few seconds so; a csv.writer or json.dumps for each takes 
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from functools import partial
 from json.encoder import encode_basestring
@@ -11,6 +12,7 @@ from typing import Any
 
 from django.db.models import QuerySet
 
+from labeling.export_rows import Export
 from labeling.export_table import COLUMNS, FIGURES, Columns, Names, similarities, told
 from labeling.models import Review
 
@@ -26,9 +28,10 @@ MUST_BE_QUOTED = re.compile(r'[,"\r\n]')
 MORE = ("scores", "reviews")
 
 
-def csv_text(table: Columns, columns: Sequence[str], raw: bool) -> str:
-    """Lines as RFC 4180 has them. Not `raw`: what a spreadsheet would run gets an apostrophe."""
-    cells = [_cells(name, table[name], _raw_cells if raw else _safe_cells, "") for name in columns]
+def csv_text(export: Export, table: Columns) -> str:
+    """Lines as RFC 4180 has them. Where not `raw`, what a spreadsheet would run gets an apostrophe."""
+    write = _raw_cells if export.raw else _safe_cells
+    cells = [_cells(name, table[name], write, "") for name in export.columns]
     if len(cells) == 1:  # a line with nothing on it would be no row
         cells = [[one or '""' for one in cells[0]]]
     return "\r\n".join(map(",".join, zip(*cells, strict=True))) + "\r\n"
@@ -59,42 +62,51 @@ def _json_cells(texts: Sequence[str], before: str) -> Sequence[str]:
     return [before + encode_basestring(text) for text in texts]
 
 
-def json_text(table: Columns, columns: Sequence[str], reviews: QuerySet[Review], names: Names) -> str:
+def json_text(export: Export, table: Columns) -> str:
     """A line of JSON for each row, with the columns asked for, of COLUMNS and MORE."""
-    ordered = [*(name for name in columns if name in COLUMNS), *(name for name in MORE if name in columns)]
+    ordered = [
+        *(name for name in export.columns if name in COLUMNS),
+        *(name for name in MORE if name in export.columns),
+    ]
     cells: list[Sequence[str]] = []
     for name in ordered:
         before = f'{", " if cells else "{"}"{name}": '
         if name == "scores":
-            cells.append([before + text for text in _scores(table)])
+            cells.append([before + text for text in _scores(table, export.names)])
         elif name == "reviews":
-            cells.append([before + text for text in _reviews(reviews, table["id"], names)])
+            cells.append([before + text for text in _reviews(export.reviews, table["id"], export.names)])
         else:
             write = partial(_json_cells, before=before)
             cells.append(_cells(name, table[name], write, f"{before}null", before))
     return "}\n".join(map("".join, zip(*cells, strict=True))) + "}\n"
 
 
-def _scores(table: Columns) -> list[str]:
+def _scores(table: Columns, names: Names) -> list[str]:
     found = {}
-    for labels, image_ids, cosines in similarities(table):
-        names = (encode_basestring(label).replace("%", "%%") for label in labels)
-        line = "{" + ", ".join(f"{name}: %.6g" for name in names) + "}"
+    for labels, image_ids, cosines in similarities(table, names):
+        quoted = (encode_basestring(label).replace("%", "%%") for label in labels)
+        line = "{" + ", ".join(f"{name}: %.6g" for name in quoted) + "}"
         found |= zip(image_ids, map(line.__mod__, map(tuple, cosines)), strict=True)
     return [found.get(pk, "{}") for pk in table["id"]]
 
 
 def _reviews(reviews: QuerySet[Review], ids: Sequence[int], names: Names) -> list[str]:
-    found: dict[int, str] = {}
-    heads: dict[tuple[str | None, ...], str] = {}
-    for image_id, *who_what, at in told(reviews, ids, names):
-        user, label, verdict = key = tuple(who_what)
-        if key not in heads:
-            said = f'"user": {_json(user)}, "label": {_json(label or None)}, "verdict": "{verdict}"'
-            heads[key] = f'{{{said}, "at": "'
-        line = f'{heads[key]}{at}"}}'
-        found[image_id] = f"{found[image_id]}, {line}" if image_id in found else line
+    image_ids, *who_what, dates = told(reviews, ids, names)
+    keys = list(zip(*who_what, strict=True))
+    heads = {key: _head(*key) for key in set(keys)}
+    lines = [f'{heads[key]}{at}"}}' for key, at in zip(keys, dates, strict=True)]
+    found = dict(zip(image_ids, lines, strict=True))
+    if len(found) < len(lines):  # several about one image
+        all_of = defaultdict(list)
+        for image_id, line in zip(image_ids, lines, strict=True):
+            all_of[image_id].append(line)
+        found = {image_id: ", ".join(several) for image_id, several in all_of.items()}
     return [f"[{found.get(pk, '')}]" for pk in ids]
+
+
+def _head(user: str | None, label: str, verdict: str) -> str:
+    """A review but for its date: the same people say the same things again and again."""
+    return f'{{"user": {_json(user)}, "label": {_json(label or None)}, "verdict": "{verdict}", "at": "'
 
 
 def _json(text: str | None) -> str:

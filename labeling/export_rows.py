@@ -13,9 +13,12 @@ from django.db.models import QuerySet
 
 from gallery.models import Image
 from labeling.export_names import UNLABELLED, FileNames, folders
-from labeling.export_table import COLUMNS, Columns, tables
+from labeling.export_table import COLUMNS, Columns, Names, read, tables
 from labeling.models import UNREVIEWED, Annotation, LabelSet, Review
 from labeling.splits import NAMES, Splits
+
+# Ids: those after the first, up to the second.
+Part = tuple[int, int]
 
 
 class Row(NamedTuple):
@@ -99,9 +102,29 @@ class Export:
             else []
         )
 
+    @cached_property
+    def names(self) -> Names:
+        return Names(self.label_set)
+
+    @cached_property
+    def span(self) -> Part:
+        """All images that the project has now: a search by id alone goes over those of others, too."""
+        ids = (
+            Image.objects.filter(project=self.label_set.project_id)
+            .order_by("pk")
+            .values_list("pk", flat=True)
+        )
+        return (ids.first() or 0) - 1, ids.last() or 0
+
     def tables(self) -> Iterator[Columns]:
         """With the names that images have here, which may be the same."""
-        return tables(self.label_set, self.images, self.splits)
+        after, last = self.span
+        return tables(self.names, self.images.filter(pk__lte=last), self.splits, after)
+
+    def table(self, part: Part) -> Columns | None:
+        """As of `tables`, of the images of a part; None where it has none."""
+        after, last = part
+        return read(self.names, self.images.filter(pk__gt=after, pk__lte=last), self.splits)
 
     def named_tables(self) -> Iterator[Columns]:
         """With file names that are unique, and where each picture is, its format and its size."""

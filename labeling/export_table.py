@@ -2,7 +2,7 @@
 
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -23,7 +23,7 @@ FIGURES = ("similarity", "probability", "margin")
 # A column more, which no export has: the id of the run that matched the image.
 RUN = "run"
 # Each is a query of its own, so that no read is held open for as long as somebody's download takes.
-ROWS_AT_ONCE = 4000
+ROWS_AT_ONCE = 2000
 # What is read of each image, in the order of `_columns`.
 FIELDS = (
     *("pk", "name", "sha256", "width", "height"),
@@ -52,12 +52,13 @@ def chosen(images: QuerySet[Image], suggested: bool) -> QuerySet[Image]:
 
 
 class Names:
-    """The labels, people and models that rows name by id."""
+    """The labels, people, models and runs that rows name by id."""
 
     def __init__(self, label_set: LabelSet) -> None:
         self.labels = {None: None} | dict(label_set.labels.values_list("pk", "name"))
         self.models = {None: None} | dict(label_set.runs.values_list("pk", "model"))
         self.users: dict[int | None, str | None] = {None: None}
+        self.runs: dict[int, ScoringRun] = {}
 
     def of_users(self, ids: Sequence[int | None]) -> list[str | None]:
         if unknown := set(ids) - self.users.keys():
@@ -65,15 +66,26 @@ class Names:
             self.users |= dict.fromkeys(unknown) | dict(found)
         return [self.users[pk] for pk in ids]
 
+    def of_runs(self, ids: Set[int]) -> list[ScoringRun]:
+        if unknown := ids - self.runs.keys():
+            self.runs |= ScoringRun.objects.in_bulk(unknown)
+        return [self.runs[pk] for pk in sorted(ids & self.runs.keys())]
 
-def tables(label_set: LabelSet, images: QuerySet[Image], splits: Splits | None = None) -> Iterator[Columns]:
-    """COLUMNS of `chosen` images, some thousand rows at a time, in the order of their ids."""
-    names, last = Names(label_set), 0
+
+def tables(
+    names: Names, images: QuerySet[Image], splits: Splits | None = None, after: int = 0
+) -> Iterator[Columns]:
+    """COLUMNS of `chosen` images with ids beyond `after`, some thousand rows at a time, in order of ids."""
+    while found := read(names, images.filter(pk__gt=after)[:ROWS_AT_ONCE], splits):
+        after = found["id"][-1]
+        yield found
+
+
+def read(names: Names, images: QuerySet[Image], splits: Splits | None = None) -> Columns | None:
+    """COLUMNS of these `chosen` images; None where there are none."""
     # Only the columns are told apart, not the rows: values_list makes plain tuples.
-    values = images.values_list(*FIELDS)
-    while some := list(values.filter(pk__gt=last)[:ROWS_AT_ONCE]):
-        last = some[-1][0]
-        yield _columns(some, names, splits)
+    some = list(images.values_list(*FIELDS))
+    return _columns(some, names, splits) if some else None
 
 
 def _columns(some: Sequence[tuple], names: Names, splits: Splits | None) -> Columns:
@@ -110,26 +122,27 @@ def _dates(texts: Sequence[str | None]) -> list[str | None]:
     return lines.replace("\n", "+00:00\n").split("\n")[:-1]
 
 
-def similarities(table: Columns) -> Iterator[tuple[list[str], Sequence[int], list[list[float]]]]:
+def similarities(
+    table: Columns, names: Names
+) -> Iterator[tuple[list[str], Sequence[int], list[list[float]]]]:
     """For each run that matched images of this table: its labels, the images, and of each of them the
     similarity to each label."""
     by_run = defaultdict(list)
     for image_id, run_id in zip(table["id"], table[RUN], strict=True):
         by_run[run_id].append(image_id)
-    for run in ScoringRun.objects.filter(pk__in=by_run.keys() - {None}).order_by("pk"):
+    for run in names.of_runs(by_run.keys() - {None}):
         ids, vectors = embeddings.load(by_run[run.pk], run.model)
         if ids:
             labels = embeddings.from_bytes(run.label_vectors, rows=len(run.labels))
             yield [label["name"] for label in run.labels], ids, (vectors @ labels.T).tolist()
 
 
-def told(
-    reviews: QuerySet[Review], image_ids: Sequence[int], names: Names
-) -> Iterator[tuple[int, str | None, str, str, str]]:
-    """Image, user, label's name, verdict and date of those of the reviews that are about these images or
-    any between them, oldest first for each."""
+def told(reviews: QuerySet[Review], image_ids: Sequence[int], names: Names) -> tuple[Sequence[Any], ...]:
+    """Images, users, labels' names, verdicts and dates of those of the reviews that are about these images
+    or any between them, oldest first for each."""
     some = reviews.filter(image__gte=min(image_ids), image__lte=max(image_ids)).order_by("image_id", "id")
     fields = ("image_id", "user_id", "label_name", "verdict", Cast("at", CharField()))
-    if rows := list(some.values_list(*fields)):
-        ids, users, labels, verdicts, dates = zip(*rows, strict=True)
-        yield from zip(ids, names.of_users(users), labels, verdicts, _dates(dates), strict=True)
+    if not (rows := list(some.values_list(*fields))):
+        return ((),) * len(fields)
+    ids, users, labels, verdicts, dates = zip(*rows, strict=True)
+    return ids, names.of_users(users), labels, verdicts, _dates(dates)

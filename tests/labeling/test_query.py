@@ -4,18 +4,21 @@ import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.contrib.auth.models import User
 from django.core.exceptions import ValidationError
 from django.db import connection
+from django.http import QueryDict
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gallery.models import Comment, Image, Membership, Project
-from labeling import query, terms
+from labeling import export_helper, exports, query, terms
+from labeling.export_native import csv_text
 from labeling.models import Annotation, Assignment, Batch, LabelSet, Pick
 from labeling.query import KEYS, parse
 from labeling.review import Decision, Verdict, decide
@@ -154,6 +157,13 @@ FINDS = {
 }
 # What is not there differs from everything.
 NEVER_BOTH = [line for line in FINDS if line and " " not in line]
+
+
+def test_another_process_can_be_told_what_a_line_asks_for(animals: LabelSet, anna: User) -> None:
+    for line in FINDS:
+        export, *_ = exports.asked_for(animals, anna, QueryDict(f"q={quote(line)}"), animals.reviews.all())
+        told, _ = export_helper.unpacked(export_helper.packed(export, csv_text))
+        assert list(told.images) == list(export.images), line
 
 
 @pytest.mark.parametrize("line", FINDS)
