@@ -16,7 +16,8 @@ ANY_SIDE = 2**16
 def content(path: str, form: str, pictures: Pictures) -> Iterator[bytes]:
     """What goes along for a stored file of this format; nothing where it can't be decoded any more."""
     if pictures.are_stored:
-        with open(path, "rb") as file:
+        # Most are read in one piece: a buffer between would cost more than it saves.
+        with open(path, "rb", buffering=0) as file:
             while chunk := file.read(CHUNK):
                 yield chunk
     else:

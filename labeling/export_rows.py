@@ -1,7 +1,7 @@
 """What is exported, and its rows as the formats take them: with names for files, folders and splits."""
 
-import marshal
 import os
+import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -132,7 +132,7 @@ class Export:
             yield from self._named()
             return
         self._spool.seek(0)
-        while table := marshal.load(self._spool):
+        while table := pickle.load(self._spool):
             yield table
 
     def spool(self, most: int) -> bool:
@@ -147,8 +147,8 @@ class Export:
             count += len(table["id"])
             if count > most:
                 return False
-            marshal.dump({name: list(column) for name, column in table.items()}, spool)
-        marshal.dump(None, spool)
+            pickle.dump(table, spool)
+        pickle.dump(None, spool)
         self._spool = spool
         return True
 
