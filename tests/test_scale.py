@@ -53,6 +53,7 @@ ON_ROWS = [
     "tests/labeling/test_filters.py",
     "tests/labeling/test_import_formats.py",
     "tests/labeling/test_imports.py",
+    "tests/labeling/test_import_workers.py",
     "tests/labeling/test_layouts.py",
     "tests/labeling/test_maps.py",
     "tests/labeling/test_near.py",
