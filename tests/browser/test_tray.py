@@ -2,13 +2,13 @@
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import log_in
+from tests.browser.conftest import MAKE_USERS, log_in
 from tests.conftest import picture
 from tests.live import Site
 
@@ -173,6 +173,34 @@ def test_a_file_is_sent_again_when_the_connection_breaks(shaky_page: Page) -> No
     finished(shaky_page, "1 added")
     assert len(sent) == 3
     shaky_page.context.close()
+
+
+@pytest.fixture
+def narrow_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    """A site of its own that takes one call a second."""
+    monkeypatch.setenv("API_RATE", "1/s")
+    narrow = Site(tmp_path)
+    try:
+        narrow.manage("migrate", "-v0")
+        narrow.manage("shell", "-v0", "-c", MAKE_USERS)
+        narrow.serve()
+        yield narrow
+    finally:
+        narrow.kill_everything()
+
+
+def test_an_upload_waits_where_the_site_takes_no_more_calls_for_now(
+    browser: Browser, narrow_site: Site
+) -> None:
+    page = browser.new_context(base_url=narrow_site.url).new_page()
+    statuses: list[int] = []
+    page.on("response", lambda answer: statuses.append(answer.status) if IMAGES.search(answer.url) else None)
+    log_in(page, "olga")
+    new_project(page, "Narrow")
+    page.evaluate(DRAG, [6, 450, "#main"])
+    finished(page, "6 added")
+    assert set(statuses) == {201, 429} and statuses.count(201) == 6
+    page.context.close()
 
 
 def test_without_a_connection_the_upload_waits_for_a_person(shaky_page: Page) -> None:
