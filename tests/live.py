@@ -1,13 +1,13 @@
 """A whole site of its own in other processes: its DATA_DIR, commands and database, seen from outside."""
 
 import os
-import signal
 import socket
 import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -119,11 +119,12 @@ class Site:
         return mine
 
     def kill_everything(self) -> None:
-        for process in self.processes():
-            try:
-                process.send_signal(signal.SIGKILL)
-            except psutil.NoSuchProcess:
-                continue
+        # Again until there is none: one of them may just have begun another.
+        while processes := self.processes():
+            for process in processes:
+                with suppress(psutil.NoSuchProcess):
+                    process.kill()
+            psutil.wait_procs(processes, timeout=10)
         for process in self.started:
             process.wait(10)
 
