@@ -12,6 +12,7 @@ import sys
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -289,7 +290,7 @@ def in_this_process(
     """`in_this_process(*args)` is what the demo stops with."""
     monkeypatch.setattr(demo, "prepare", lambda: None)
     monkeypatch.setattr(demo.signal, "signal", lambda *_: None)
-    monkeypatch.setattr(demo.subprocess, "Popen", lambda *_, **__: NoWorker())
+    monkeypatch.setattr(demo, "running_worker", nullcontext)
     settings.DATA_DIR = tmp_path
 
     def run(*args: str) -> str:
@@ -299,13 +300,6 @@ def in_this_process(
         return str(stopped.value)
 
     return run
-
-
-class NoWorker:
-    def terminate(self) -> None:
-        pass
-
-    wait = terminate
 
 
 @pytest.mark.parametrize(
