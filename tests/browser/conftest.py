@@ -4,15 +4,15 @@ import io
 import os
 import random
 import shutil
-import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from labeling.starter import drawing
-from tests.live import Site, free_port, wait_for
+from tests.live import Site
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 PASSWORD = "olga-secret-1"
@@ -42,23 +42,20 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
-    site = Site(tmp_path_factory.mktemp("site"))
-    port = free_port()
-    site.url = f"http://127.0.0.1:{port}"
-    site.manage("migrate", "-v0")
-    site.manage("shell", "-v0", "-c", MAKE_USERS)
-    site.start("start", "--port", str(port))
-    wait_for(lambda: answers(f"{site.url}/healthz"), 60, "the site does not answer")
-    yield site
-    site.kill_everything()
+    with site_with_people(tmp_path_factory.mktemp("site")) as site:
+        yield site
 
 
-def answers(url: str) -> bool:
+@contextmanager
+def site_with_people(data_dir: Path) -> Iterator[Site]:
+    site = Site(data_dir)
     try:
-        with urllib.request.urlopen(url, timeout=2) as answer:
-            return answer.status == 200
-    except OSError:
-        return False
+        site.manage("migrate", "-v0")
+        site.manage("shell", "-v0", "-c", MAKE_USERS)
+        site.serve()
+        yield site
+    finally:
+        site.kill_everything()
 
 
 @pytest.fixture

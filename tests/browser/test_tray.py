@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from tests.browser.conftest import MAKE_USERS, log_in
+from tests.browser.conftest import log_in, site_with_people
 from tests.conftest import picture
 from tests.live import Site
 
@@ -179,14 +179,8 @@ def test_a_file_is_sent_again_when_the_connection_breaks(shaky_page: Page) -> No
 def narrow_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     """A site of its own that takes one call a second."""
     monkeypatch.setenv("API_RATE", "1/s")
-    narrow = Site(tmp_path)
-    try:
-        narrow.manage("migrate", "-v0")
-        narrow.manage("shell", "-v0", "-c", MAKE_USERS)
-        narrow.serve()
+    with site_with_people(tmp_path) as narrow:
         yield narrow
-    finally:
-        narrow.kill_everything()
 
 
 def test_an_upload_waits_where_the_site_takes_no_more_calls_for_now(
