@@ -95,13 +95,10 @@ def _reviews(reviews: QuerySet[Review], ids: Sequence[int], names: Names) -> lis
     keys = list(zip(*who_what, strict=True))
     heads = {key: _head(*key) for key in set(keys)}
     lines = [f'{heads[key]}{at}"}}' for key, at in zip(keys, dates, strict=True)]
-    found = dict(zip(image_ids, lines, strict=True))
-    if len(found) < len(lines):  # several about one image
-        all_of = defaultdict(list)
-        for image_id, line in zip(image_ids, lines, strict=True):
-            all_of[image_id].append(line)
-        found = {image_id: ", ".join(several) for image_id, several in all_of.items()}
-    return [f"[{found.get(pk, '')}]" for pk in ids]
+    found = defaultdict(list)
+    for image_id, line in zip(image_ids, lines, strict=True):
+        found[image_id].append(line)
+    return [f"[{', '.join(found[pk])}]" for pk in ids]
 
 
 def _head(user: str | None, label: str, verdict: str) -> str:
