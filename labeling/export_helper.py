@@ -3,6 +3,7 @@
 To read and write a million rows is computing alone, and a process computes on one core.
 """
 
+import logging
 import os
 import pickle
 import subprocess
@@ -21,6 +22,8 @@ from labeling import export_table
 from labeling.export_rows import Export, Part
 from labeling.export_table import Columns
 from labeling.models import Review
+
+logger = logging.getLogger(__name__)
 
 PROGRAM = ["-m", "labeling.export_helper_child"]
 # Most exports are at their end before a helper has begun: it is called after so many parts.
@@ -80,11 +83,9 @@ def text(export: Export, write: Write, part: Part) -> str:
 
 def _pairs(export: Export, after: int) -> Iterator[tuple[Part, Part]]:
     """By all images that could be exported: to count those that are would take as long as to read them."""
-    images = Image.objects.filter(project=export.label_set.project_id)
-    ids = images.order_by("pk").values_list("pk", flat=True)
-    newest, both = export.span[1], 2 * export_table.ROWS_AT_ONCE
+    newest, both = export.ids.last() or 0, 2 * export_table.ROWS_AT_ONCE
     while after < newest:
-        last = ids.filter(pk__gt=after, pk__lte=newest)[both - 1 : both].first() or newest
+        last = export.ids.filter(pk__gt=after, pk__lte=newest)[both - 1 : both].first() or newest
         middle = (after + last) // 2
         yield (after, middle), (middle, last)
         after = last
@@ -92,14 +93,21 @@ def _pairs(export: Export, after: int) -> Iterator[tuple[Part, Part]]:
 
 @contextmanager
 def _helper(export: Export, write: Write) -> Iterator[Connection]:
-    """A helper that has this export before it. It ends with the connection, and so with this process."""
+    """A helper that has this export before it; closed where none can be had. It ends with the connection,
+    and so with this process."""
     ours, theirs = Pipe()
     command = [sys.executable, *PROGRAM, str(theirs.fileno())]
     with ours:
-        with theirs:
-            child = subprocess.Popen(
-                command, cwd=settings.BASE_DIR, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
-            )
+        try:
+            with theirs:
+                child = subprocess.Popen(
+                    command, cwd=settings.BASE_DIR, pass_fds=[theirs.fileno()], stdin=subprocess.DEVNULL
+                )
+        except OSError as error:
+            logger.warning("an export goes on without a helper: %s", error)
+            ours.close()
+            yield ours
+            return
         try:
             _ask(ours, packed(export, write))
             yield ours

@@ -106,20 +106,17 @@ class Export:
     def names(self) -> Names:
         return Names(self.label_set)
 
-    @cached_property
-    def span(self) -> Part:
-        """All images that the project has now: a search by id alone goes over those of others, too."""
-        ids = (
-            Image.objects.filter(project=self.label_set.project_id)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
-        return (ids.first() or 0) - 1, ids.last() or 0
+    @property
+    def ids(self) -> QuerySet[Image, int]:
+        """Of all images that could be in it, in order."""
+        images = Image.objects.filter(project=self.label_set.project_id)
+        return images.order_by("pk").values_list("pk", flat=True)
 
     def tables(self) -> Iterator[Columns]:
         """With the names that images have here, which may be the same."""
-        after, last = self.span
-        return tables(self.names, self.images.filter(pk__lte=last), self.splits, after)
+        # Between the first and the last of the project: SQLite goes over all ids, those of others too.
+        within = self.images.filter(pk__lte=self.ids.reverse()[:1])
+        return tables(self.names, within, self.splits, after=(self.ids.first() or 0) - 1)
 
     def table(self, part: Part) -> Columns | None:
         """As of `tables`, of the images of a part; None where it has none."""

@@ -67,8 +67,9 @@ class Names:
         return [self.users[pk] for pk in ids]
 
     def of_runs(self, ids: Set[int]) -> list[ScoringRun]:
-        if unknown := ids - self.runs.keys():
-            self.runs |= ScoringRun.objects.in_bulk(unknown)
+        # Those of the last table alone are kept: each has the vectors of its labels.
+        if not ids <= self.runs.keys():
+            self.runs = ScoringRun.objects.in_bulk(ids)
         return [self.runs[pk] for pk in sorted(ids & self.runs.keys())]
 
 
@@ -77,8 +78,10 @@ def tables(
 ) -> Iterator[Columns]:
     """COLUMNS of `chosen` images with ids beyond `after`, some thousand rows at a time, in order of ids."""
     while found := read(names, images.filter(pk__gt=after)[:ROWS_AT_ONCE], splits):
-        after = found["id"][-1]
         yield found
+        if len(found["id"]) < ROWS_AT_ONCE:
+            return
+        after = found["id"][-1]
 
 
 def read(names: Names, images: QuerySet[Image], splits: Splits | None = None) -> Columns | None:

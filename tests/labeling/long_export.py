@@ -35,10 +35,7 @@ answers: list[bool] = []
 
 
 def main() -> None:
-    prepare()
-    label_set = _label_set()
-    export_table.ROWS_AT_ONCE, export_helper.PARTS_ALONE, export_zip.BLOCK = 3, 2, 1
-    _wait_for_the_helper()
+    label_set = _ready()
     found = {name: _compared(label_set, query) for name, query in QUERIES.items()}
     found["killed"] = _compared(label_set, LINES, psutil.Process.kill)
     export_helper.SECONDS_A_PART = 1
@@ -46,20 +43,27 @@ def main() -> None:
     export_helper.SECONDS_A_PART = 30
     found["beside"] = _beside(label_set)
     found["left"] = _left(label_set)
+    sys.executable = "/no/such/program"
+    found["not to be had"] = _compared(label_set, LINES)
     sys.stdout.write(json.dumps(found))
 
 
 def hold() -> None:
     """An export that stands still, its helper at work, until it is killed."""
-    prepare()
-    label_set = _label_set()
-    export_table.ROWS_AT_ONCE, export_helper.PARTS_ALONE, export_zip.BLOCK = 3, 2, 1
-    _wait_for_the_helper()
+    label_set = _ready()
     parts = _parts(label_set, LINES)
     while not sum(answers):
         next(parts)
     sys.stderr.write("held\n")
     signal.pause()
+
+
+def _ready() -> LabelSet:
+    """A site with a label set, and exports that take many parts and wait for their helper."""
+    prepare()
+    export_table.ROWS_AT_ONCE, export_helper.PARTS_ALONE, export_zip.BLOCK = 3, 2, 1
+    _wait_for_the_helper()
+    return _label_set()
 
 
 def _label_set() -> LabelSet:

@@ -716,6 +716,6 @@ def test_an_export_of_many_asks_few_questions(
 ) -> None:
     matched(label_set, [0.5] * 600)
     client = login(owner)
-    with django_assert_max_num_queries(9):
+    with django_assert_max_num_queries(7):
         answer = client.get(f"/api/v1/label-sets/{label_set.pk}/export/?include=suggested")
         assert len(answer.getvalue().splitlines()) == 601

@@ -37,6 +37,11 @@ def test_an_export_goes_on_without_a_helper_that_fails(found: dict[str, Any], na
     assert told["children"] == 0
 
 
+def test_an_export_goes_on_where_no_helper_can_be_had(found: dict[str, Any]) -> None:
+    told = found["not to be had"]
+    assert told["same"] and told["lines"] == 35 and told["answers"] == told["children"] == 0
+
+
 def test_a_second_export_goes_on_alone(found: dict[str, Any]) -> None:
     assert found["beside"] == {"answers": 0, "same": True, "children": 0}
 

@@ -88,7 +88,7 @@ def test_it_asks_as_often_for_many_as_for_few(
 ) -> None:
     client, address = login(owner), reverse("export_page", args=[settled.pk])
     client.get(address)
-    with django_assert_num_queries(17) as few:
+    with django_assert_num_queries(15) as few:
         client.get(address)
     images = rows.images(settled.project, 300)
     rows.match(settled, images)
