@@ -74,7 +74,7 @@ def begin(
         if row.file:
             row.file.storage.delete(row.file.name)
         raise
-    _go_on(row, row.file.size)
+    _go_on(row)
     return row
 
 
@@ -88,7 +88,7 @@ def begin_folders(label_set: LabelSet | None, upload: Upload, user: User) -> Lab
         format="folders",
         upload=upload,
     )
-    _go_on(row, 0)
+    _go_on(row)
     return row
 
 
@@ -106,17 +106,24 @@ def confirm(row: LabelImport, choices: Choices) -> None:
     if not asked.update(**changed):
         raise ValidationError("This import isn't ready to be written, or it was written already.")
     row.refresh_from_db()
-    _go_on(row, row.file.size if row.file else 0)
+    _go_on(row)
 
 
-def _go_on(row: LabelImport, size: int) -> None:
+def _go_on(row: LabelImport) -> None:
     """Do the step that is next at once where it is short."""
     waits = row.upload is not None and row.upload.state == Upload.State.OPEN
-    if size <= READ_AT_ONCE and not waits and (held := _claim(waiting().filter(pk=row.pk))):
+    if not waits and _size(row) <= READ_AT_ONCE and (held := _claim(waiting().filter(pk=row.pk))):
         _carry_out(held)
-        row.refresh_from_db()
     else:
         runs.ring()
+    row.refresh_from_db()
+
+
+def _size(row: LabelImport) -> int:
+    try:
+        return row.file.size if row.file else 0
+    except FileNotFoundError:  # a worker came first, and is done with it
+        return 0
 
 
 def cancel(row: LabelImport) -> bool:

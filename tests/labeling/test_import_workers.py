@@ -56,6 +56,24 @@ def test_a_large_file_is_read_and_written_by_a_worker(
     assert animals.reviews.count() == 1
 
 
+def test_a_worker_may_come_first(
+    animals: LabelSet, images: list[Image], owner: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It looks for work by itself, also between a person's yes and the attempt to do it at once."""
+    go_on = imports._go_on
+
+    def too_late(row: LabelImport) -> None:
+        tasks.score()
+        go_on(row)
+
+    monkeypatch.setattr(imports, "_go_on", too_late)
+    row = begin(animals, owner, table(f"{images[0].name},cat"))
+    assert (row.state, row.step, row.report["counts"]) == (State.DONE, "read", {"new": 1})
+    imports.confirm(row, Choices())
+    assert (row.state, row.step, row.report["written"]) == (State.DONE, "write", 1)
+    assert answers(animals) == {"0": "cat"} and animals.reviews.count() == 1
+
+
 @pytest.mark.usefixtures("by_worker")
 def test_the_import_of_a_dead_worker_is_taken_up_and_given_up_in_the_end(
     animals: LabelSet, owner: User
