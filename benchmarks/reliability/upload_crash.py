@@ -25,12 +25,14 @@ from visitors import Program, Site, answers, live_site, open_site, pictures, ver
 
 SEED, POINTS, POINTS_SHORT = 30, 20, 3
 COUNT, AT_ONCE = 200, 20
+# Before an answer, and in the middle of one.
+CUT = (requests.ConnectionError, requests.exceptions.ChunkedEncodingError)
 
 Pictures = list[tuple[str, bytes]]
 
 
 def upload(program: Program, slug: str, files: Pictures) -> None:
-    """Send them all. Raises requests.ConnectionError where the server goes away."""
+    """Send them all. Raises one of CUT where the server goes away."""
     body: dict[str, int] = {}
     for start in range(0, len(files), AT_ONCE):
         parts = [("files", part) for part in files[start : start + AT_ONCE]]
@@ -42,7 +44,7 @@ def upload(program: Program, slug: str, files: Pictures) -> None:
 def upload_until_cut(program: Program, slug: str, files: Pictures, cut: list[str]) -> None:
     try:
         upload(program, slug, files)
-    except requests.ConnectionError as error:
+    except CUT as error:
         cut.append(str(error))
 
 
