@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import logging
@@ -109,6 +110,7 @@ class Engine:
 
     def __init__(self, folder: ModelFolder, precision: str) -> None:
         """Raises ModelUnusable."""
+        import_libraries()
         import torch
 
         self.folder = folder
@@ -225,6 +227,18 @@ def _read(folder: ModelFolder, kind: type, **options: Any) -> Any:
     except Exception as error:  # files of any kind can fail in any way
         reason = str(error).strip().partition("\n")[0]
         raise ModelUnusable(f"The model in {folder.path} can't be loaded: {reason}") from error
+
+
+def import_libraries() -> None:
+    """torch and transformers, which take seconds. No thread is begun, so that a process may fork after it."""
+    collects = gc.isenabled()
+    # A quarter of the time would go into looking for garbage among a million objects that all stay.
+    gc.disable()
+    try:
+        from transformers import AutoModel, AutoProcessor  # noqa: F401
+    finally:
+        if collects:
+            gc.enable()
 
 
 @lru_cache(maxsize=1)

@@ -2,32 +2,36 @@
 
 A worker that is killed while it waits holds the queue's lock for ever, and every process id still looks
 alive; so when one process of the cluster is gone, all of it is ended and started again. What it was at
-stands in rows.
+stands in rows. The supervisor imports the slow libraries once and forks each cluster: a fresh one is at work
+within a second, and all its processes share that memory.
 """
 
 import fcntl
+import gc
 import logging
+import multiprocessing
 import os
 import platform
 import signal
-import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from itertools import count
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import IO
 
 import psutil
 from django.conf import settings
-from django.db import close_old_connections
+from django.db import close_old_connections, connections
 
 from gallery import courier, uploads
-from labeling import beat, looking
+from labeling import beat, clip, cluster, looking
 
 logger = logging.getLogger(__name__)
 
+STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 BEAT_SECONDS = 5
 FOLLOW_SECONDS = 60
 WATCH_SECONDS = 0.5
@@ -46,13 +50,23 @@ class AlreadyRunning(RuntimeError):
 def supervise() -> None:
     """Run a worker until SIGTERM, SIGINT or SIGHUP. Raises AlreadyRunning."""
     with _lock() as lock:
+        # Nothing is begun yet: a signal may end it at once.
+        _on_stop(lambda *_: sys.exit())
         _end_leftover(lock)
+        _beat(follow=False)
+        clip.import_libraries()
+        # The collector would write to every object that is shared with the cluster, and so copy its page.
+        gc.freeze()
         # Not a threading.Event: a signal that comes while one is waited for can hang it.
         signals: list[int] = []
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-            signal.signal(number, lambda number, _: signals.append(number))
+        _on_stop(lambda number, _: signals.append(number))
         while not signals:
             _run_cluster(lock, signals)
+
+
+def _on_stop(handler: Callable[[int, object], object] | signal.Handlers) -> None:
+    for number in STOPS:
+        signal.signal(number, handler)
 
 
 def is_running() -> bool:
@@ -101,43 +115,63 @@ def _end_leftover(lock: IO[str]) -> None:
 
 def _is_of_cluster(process: psutil.Process, group: int) -> bool:
     with suppress(psutil.Error, ProcessLookupError):
-        return os.getsid(process.pid) == group and "qcluster" in process.cmdline()
+        return os.getsid(process.pid) == group and "worker" in process.cmdline()
     return False
 
 
 def _run_cluster(lock: IO[str], signals: Sequence[int]) -> None:
     """Start a cluster and watch it until a process of it dies, or a signal came."""
-    command = [sys.executable, "-m", "labeling.cluster", "qcluster"]
-    cluster = subprocess.Popen(command, cwd=settings.BASE_DIR, start_new_session=True)
-    os.setpriority(os.PRIO_PROCESS, cluster.pid, NICE)
-    _note(lock, str(cluster.pid))
+    process = _fork_cluster(lock)
+    _note(lock, str(process.pid))
     try:
-        _watch(cluster, signals)
-        if signals and cluster.poll() is None:
-            _note(lock, _stopping(cluster.pid))
+        _watch(process, signals)
+        if signals and process.is_alive():
+            _note(lock, _stopping(process.pid))
             # To the main process alone: a signal to the whole group hangs it.
-            cluster.terminate()
-            with suppress(subprocess.TimeoutExpired):
-                cluster.wait(STOP_SECONDS)
+            process.terminate()
+            process.join(STOP_SECONDS)
     finally:
-        _kill(cluster.pid)
-        cluster.wait()
+        # In this order: one that has no session yet can't begin others any more.
+        process.kill()
+        _kill(process.pid)
+        process.join()
 
 
-def _watch(cluster: subprocess.Popen, signals: Sequence[int]) -> None:
+def _fork_cluster(lock: IO[str]) -> BaseProcess:
+    # A child must not use what its parent is connected by, nor end it.
+    connections.close_all()
+    process = multiprocessing.get_context("fork").Process(target=_be_cluster, args=(lock,))
+    # A signal in between would be lost in the handlers that a child begins with.
+    signal.pthread_sigmask(signal.SIG_BLOCK, STOPS)
+    process.start()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    return process
+
+
+def _be_cluster(lock: IO[str]) -> None:
+    os.setsid()
+    # Else it would go on holding it for a supervisor that is gone.
+    lock.close()
+    os.setpriority(os.PRIO_PROCESS, 0, NICE)
+    _on_stop(signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
+    cluster.run()
+
+
+def _watch(main: BaseProcess, signals: Sequence[int]) -> None:
     members: set[psutil.Process] = set()
     answered = time.monotonic()
     for ticks in count():
         if signals:
             return
-        if cluster.poll() is not None or any(not _lives(member) for member in members):
+        if not main.is_alive() or any(not _lives(member) for member in members):
             logger.warning("a process of the worker died: the worker is started afresh")
             return
         # Whatever else they start, a decoder, may die alone. In this order: one that dies just now stays.
         members = {
             member
-            for member in members | _children(cluster)
-            if _is_of_cluster(member, cluster.pid) or not _lives(member)
+            for member in members | _children(main)
+            if _is_of_cluster(member, main.pid) or not _lives(member)
         }
         if ticks % (BEAT_SECONDS / WATCH_SECONDS) == 0:
             if not _beat(follow=ticks % (FOLLOW_SECONDS / WATCH_SECONDS) == 0):
@@ -154,9 +188,9 @@ def _note(lock: IO[str], text: str) -> None:
     lock.flush()
 
 
-def _children(cluster: subprocess.Popen) -> set[psutil.Process]:
+def _children(main: BaseProcess) -> set[psutil.Process]:
     with suppress(psutil.NoSuchProcess):
-        return set(psutil.Process(cluster.pid).children(recursive=True))
+        return set(psutil.Process(main.pid).children(recursive=True))
     return set()
 
 

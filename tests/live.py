@@ -118,6 +118,13 @@ class Site:
                 continue
         return mine
 
+    def cluster(self) -> list[psutil.Process]:
+        """The queue's processes, below their supervisor: the main one leads their session."""
+        with suppress(FileNotFoundError, ValueError):
+            group = int((self.data_dir / "worker.lock").read_text().partition(" ")[0])
+            return [process for process in self.processes() if is_of_cluster(process, group)]
+        return []
+
     def kill_everything(self) -> None:
         # Again until there is none: one of them may just have begun another.
         while processes := self.processes():
@@ -127,6 +134,12 @@ class Site:
             psutil.wait_procs(processes, timeout=10)
         for process in self.started:
             process.wait(10)
+
+
+def is_of_cluster(process: psutil.Process, group: int) -> bool:
+    with suppress(psutil.Error, ProcessLookupError):  # it died in between
+        return os.getsid(process.pid) == group and "worker" in process.cmdline()
+    return False
 
 
 def wait_for(condition: Callable[[], object], seconds: float, what: str) -> None:

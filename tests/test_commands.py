@@ -234,7 +234,7 @@ def test_demo_uses_the_worker_that_runs_already(site: NewSite, photos: Path) -> 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_demo_that_is_stopped_takes_its_worker_along(site: NewSite, number: int) -> None:
     process = site.start("demo")
-    wait_for(lambda: any("qcluster" in cmdline for cmdline in commands(site)), 30, "no worker came up")
+    wait_for(lambda: site.cluster(), 30, "no worker came up")
     os.kill(process.pid, number)
     assert process.wait(60) == 130
     assert site.processes() == []
@@ -372,7 +372,7 @@ def serving(site: NewSite) -> tuple[subprocess.Popen, int]:
     """`manage.py start`, and its port."""
     port = free_port()
     process = site.start("start", "--port", str(port))
-    wait_for(lambda: serves(port) and workers(site), 60, "it does not serve")
+    wait_for(lambda: serves(port) and site.cluster(), 60, "it does not serve")
     return process, port
 
 
@@ -394,10 +394,6 @@ def with_words(site: NewSite, *words: str) -> list[psutil.Process]:
     return found
 
 
-def workers(site: NewSite) -> list[psutil.Process]:
-    return with_words(site, "qcluster")
-
-
 def test_a_part_of_the_site_that_dies_is_started_afresh(
     site: NewSite, serving: tuple[subprocess.Popen, int]
 ) -> None:
@@ -414,7 +410,7 @@ def test_a_part_of_the_site_that_dies_is_started_afresh(
             30,
             f"{words} did not come back",
         )
-    wait_for(lambda: workers(site), 30, "no cluster came back")
+    wait_for(lambda: site.cluster(), 30, "no cluster came back")
     assert process.poll() is None
 
 
@@ -441,5 +437,5 @@ def test_a_part_that_can_not_run_ends_the_site_in_words(site: NewSite, tmp_path:
 
 
 def test_the_worker_gives_way_to_people(site: NewSite, serving: tuple[subprocess.Popen, int]) -> None:
-    assert {process.nice() for process in workers(site)} == {NICE}
+    assert {process.nice() for process in site.cluster()} == {NICE}
     assert {process.nice() for process in with_words(site, "gunicorn")} == {0}

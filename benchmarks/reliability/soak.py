@@ -155,13 +155,20 @@ def watch(site: Site, samples: Samples, over: threading.Event) -> None:
             try:
                 part = part_of(process)
                 if part:
-                    # Their own: pages of the database file that each connection maps are the kernel's.
-                    memory = process.memory_info()
-                    sums[part] += memory.rss - memory.shared
-            except psutil.NoSuchProcess:
+                    sums[part] += own_memory(process.pid)
+            except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
                 continue
         for part, size in sums.items():
             samples[part].append((now, size))
+
+
+def own_memory(pid: int) -> int:
+    """Bytes; what processes share since a fork is divided among them.
+
+    Pages of the database file that each connection maps are the kernel's, and not counted.
+    """
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    return 1024 * int(re.search(r"^Pss_Anon:\s+(\d+) kB", rollup, re.MULTILINE)[1])
 
 
 def part_of(process: psutil.Process) -> str:
@@ -170,7 +177,7 @@ def part_of(process: psutil.Process) -> str:
         line = one.cmdline()
         if "gunicorn" in line:
             return "web"
-        if "worker" in line or "qcluster" in line:
+        if "worker" in line:
             return "worker"
     return ""
 

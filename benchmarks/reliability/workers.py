@@ -112,12 +112,15 @@ def copy_of(site: FaultySite) -> Iterator[FaultySite]:
 def by_role(site: Site) -> dict[str, psutil.Process]:
     """The worker's processes that live now, by what they are for."""
     found: dict[str, psutil.Process] = {}
+    cluster = {process.pid for process in site.cluster()}
     for process in site.processes():
         with suppress(psutil.Error, IndexError):
             words = process.cmdline()
-            if "worker" in words:
+            if "worker" not in words:
+                continue
+            if process.pid not in cluster:
                 found["supervisor"] = process
-            elif "qcluster" in words and os.getsid(process.pid) == process.pid:
+            elif os.getsid(process.pid) == process.pid:
                 found["main"] = process
                 [sentinel] = process.children()
                 found["sentinel"] = sentinel
@@ -130,7 +133,7 @@ def by_role(site: Site) -> dict[str, psutil.Process]:
 
 
 def queues(sentinel: psutil.Process) -> list[psutil.Process]:
-    return [child for child in sentinel.children() if "qcluster" in child.cmdline()]
+    return [child for child in sentinel.children() if "worker" in child.cmdline()]
 
 
 def await_all_roles(site: Site, seconds: float = 60) -> dict[str, psutil.Process]:

@@ -171,7 +171,7 @@ def test_the_worker_is_away_and_comes_back(
 ) -> None:
     """Labels wait for it, nothing is lost, and the page goes on by itself."""
     page = open_page()
-    killed = [process for process in site.processes() if "qcluster" in " ".join(process.cmdline())]
+    killed = site.cluster()
     assert killed
     for process in killed:
         process.kill()
