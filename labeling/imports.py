@@ -7,6 +7,7 @@ nothing the second time.
 import logging
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 from django.core.exceptions import ValidationError
 from django.core.files.base import File
@@ -69,6 +70,7 @@ def begin(
         if has_pictures:
             file.seek(0)
             row.upload = uploads.add_images(project, user, [file])
+        _set(row, _next_step(row))
         row.save()
     except Exception:
         if row.file:
@@ -80,7 +82,7 @@ def begin(
 
 def begin_folders(label_set: LabelSet | None, upload: Upload, user: User) -> LabelImport:
     """Take the folders of an upload for labels."""
-    row = LabelImport.objects.create(
+    row = LabelImport(
         project=upload.project,
         label_set=label_set,
         user=user,
@@ -88,6 +90,8 @@ def begin_folders(label_set: LabelSet | None, upload: Upload, user: User) -> Lab
         format="folders",
         upload=upload,
     )
+    _set(row, _next_step(row))
+    row.save()
     _go_on(row)
     return row
 
@@ -101,29 +105,45 @@ def confirm(row: LabelImport, choices: Choices) -> None:
     if strange := set(choices.map.values()) - there - {""}:
         raise ValidationError({"map": f"There is no label “{min(strange)}” in this label set."})
     asked = LabelImport.objects.filter(pk=row.pk, step=Step.READ, state=State.DONE)
-    changed = {"step": Step.WRITE, "state": State.QUEUED, "choices": choices.as_json(), "attempts": 0}
-    changed["rows_read"] = 0
+    changed = {"step": Step.WRITE, "choices": choices.as_json(), "rows_read": 0} | _next_step(row)
     if not asked.update(**changed):
         raise ValidationError("This import isn't ready to be written, or it was written already.")
     row.refresh_from_db()
+    _set(row, changed)  # not as a worker has it that has begun by now
     _go_on(row)
 
 
-def _go_on(row: LabelImport) -> None:
-    """Do the step that is next at once where it is short."""
+def _next_step(row: LabelImport) -> dict[str, Any]:
+    """Who does the step that is next: this process, where it is short, before any worker sees it; or one."""
     waits = row.upload is not None and row.upload.state == Upload.State.OPEN
-    if not waits and _size(row) <= READ_AT_ONCE and (held := _claim(waiting().filter(pk=row.pk))):
-        _carry_out(held)
-    else:
-        runs.ring()
-    row.refresh_from_db()
+    if waits or _size(row) > READ_AT_ONCE:
+        return {"state": State.QUEUED, "token": "", "attempts": 0}
+    return _held(attempts=1)
 
 
 def _size(row: LabelImport) -> int:
     try:
         return row.file.size if row.file else 0
-    except FileNotFoundError:  # a worker came first, and is done with it
+    except FileNotFoundError:  # it was written, or dropped, a moment ago
         return 0
+
+
+def _set(row: LabelImport, values: dict[str, Any]) -> None:
+    for name, value in values.items():
+        setattr(row, name, value)
+
+
+def _go_on(row: LabelImport) -> None:
+    if row.state == State.RUNNING:
+        _carry_out(row)
+        row.refresh_from_db()
+    else:
+        runs.ring()
+
+
+def _held(attempts: int) -> dict[str, Any]:
+    until = timezone.now() + LEASE
+    return {"state": State.RUNNING, "token": holder.token(), "attempts": attempts, "leased_until": until}
 
 
 def cancel(row: LabelImport) -> bool:
@@ -168,9 +188,9 @@ def _claim(rows: QuerySet[LabelImport]) -> LabelImport | None:
         if row.attempts >= STRIKES:
             _end(LabelImport.objects.filter(**seen), State.FAILED, f"The worker died {STRIKES} times at it.")
             continue
-        row.token, row.state, row.attempts = holder.token(), State.RUNNING, row.attempts + 1
-        held = {"state": row.state, "token": row.token, "attempts": row.attempts}
-        if LabelImport.objects.filter(**seen).update(leased_until=timezone.now() + LEASE, **held):
+        held = _held(row.attempts + 1)
+        if LabelImport.objects.filter(**seen).update(**held):
+            _set(row, held)
             return row
     return None
 

@@ -56,17 +56,18 @@ def test_a_large_file_is_read_and_written_by_a_worker(
     assert animals.reviews.count() == 1
 
 
-def test_a_worker_may_come_first(
+def test_a_worker_never_comes_first_where_the_sender_waits(
     animals: LabelSet, images: list[Image], owner: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It looks for work by itself, also between a person's yes and the attempt to do it at once."""
+    """It looks for work by itself, also between a person's yes and what follows from it at once."""
     go_on = imports._go_on
 
-    def too_late(row: LabelImport) -> None:
+    def a_moment_later(row: LabelImport) -> None:
         tasks.score()
+        assert row.state == State.RUNNING and not imports.waiting().exists()
         go_on(row)
 
-    monkeypatch.setattr(imports, "_go_on", too_late)
+    monkeypatch.setattr(imports, "_go_on", a_moment_later)
     row = begin(animals, owner, table(f"{images[0].name},cat"))
     assert (row.state, row.step, row.report["counts"]) == (State.DONE, "read", {"new": 1})
     imports.confirm(row, Choices())
