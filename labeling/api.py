@@ -138,7 +138,11 @@ class Run(GenericAPIView):
     serializer_class = RunSerializer
 
     def get(self, request: Request, pk: int) -> Response:
-        """How far a run is, counted in images, and which images failed."""
+        """How far a run is, counted in images, and which images failed.
+
+        It is at its end where `state` is `done` and `done + failed` reaches `total`: a picture that comes
+        after the last one was scored is in `total` at once, and a moment later the run goes on.
+        """
         rows = ScoringRun.objects.select_related("project").defer("label_vectors")
         return Response(RunSerializer(access.fetch(rows, request.user, "view", pk=pk)).data)
 
