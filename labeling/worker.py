@@ -149,10 +149,10 @@ def _fork_cluster(lock: IO[str]) -> BaseProcess:
 
 
 def _be_cluster(lock: IO[str]) -> None:
+    os.setpriority(os.PRIO_PROCESS, 0, NICE)
     os.setsid()
     # Else it would go on holding it for a supervisor that is gone.
     lock.close()
-    os.setpriority(os.PRIO_PROCESS, 0, NICE)
     _on_stop(signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPS)
     cluster.run()
