@@ -99,6 +99,11 @@ def log_in(page: Page, user: str) -> None:
     page.wait_for_url("/")
 
 
+def until_keys_count(page: Page) -> None:
+    """Wait as a person does: a key that comes before the picture can be seen decides about nothing."""
+    page.wait_for_function("() => document.readyState === 'complete' && !clipsite.keys.held")
+
+
 COLOURS, SHAPES = ("red", "blue", "green"), ("circle", "square")
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import COLOURS, SHAPES
+from tests.browser.conftest import COLOURS, SHAPES, until_keys_count
 from tests.live import Site
 
 LABELS = [f"{colour} {shape}" for colour in COLOURS for shape in SHAPES]
@@ -97,6 +97,7 @@ def test_one_by_one_by_keys_alone_to_the_end(
     def press(key: str) -> str:
         """Press a key, wait for the next picture, and return the name of the one before."""
         name, shown = picture.get_attribute("alt"), picture.get_attribute("src")
+        until_keys_count(page)
         page.keyboard.press(key)
         expect(page.locator(f'.stage img[src="{shown}"]')).to_have_count(0)
         return name

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from playwright.sync_api import Page, Route, expect
 
+from tests.browser.conftest import until_keys_count
 from tests.live import Site, wait_for
 
 NAMES = [f"label {number}" for number in range(1, 13)]
@@ -91,20 +92,17 @@ class Reviewer:
     def press(self, *keys: str) -> int:
         """Press keys that lead to another image; returns the image that they were about."""
         image = self.image
-        self.ready()
+        until_keys_count(self.page)
         for key in keys:
             self.page.keyboard.press(key)
         expect(self.page.locator(f'#review[data-image="{image}"]')).to_have_count(0)
         return image
 
-    def ready(self) -> None:
-        wait_for(lambda: not self.page.evaluate("clipsite.keys.held"), 20, "no image came")
-
     def decide(self, how: str) -> int:
         image, suggested = self.image, self.suggested[self.image]
         if how == "find":
             name = NAMES[11]
-            self.ready()
+            until_keys_count(self.page)
             self.page.keyboard.press("/")
             self.page.keyboard.type("label 12")
             self.press("Enter")
@@ -123,7 +121,7 @@ class Reviewer:
     def undo(self, key: str = "u") -> tuple[int, str, str]:
         """Take the last decision back; the image is shown again."""
         image, verdict, name = self.said[-1]
-        self.ready()
+        until_keys_count(self.page)
         self.page.keyboard.press(key)
         expect(self.page.locator(f'#review[data-image="{image}"]')).to_have_count(1)
         self.said.append((image, "undone", ""))
@@ -173,7 +171,7 @@ def test_a_hundred_images_by_keys_alone(
             # A look back at what was just decided, which is cleared and said anew.
             reviewer.press("k")
             assert reviewer.image == image
-            reviewer.ready()
+            until_keys_count(page)
             page.keyboard.press("Backspace")
             expect(page.locator("#live")).to_contain_text("Cleared")
             reviewer.said.append((image, "undone", ""))
@@ -235,7 +233,7 @@ def test_ten_keys_in_two_seconds_then_undo_then_away(
     reviewer.undo()
     reviewer.check()
     image = reviewer.image
-    reviewer.ready()
+    until_keys_count(page)
     page.keyboard.press("n")
     page.goto("/")
     reviewer.say(image, "none", "")

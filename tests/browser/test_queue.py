@@ -5,6 +5,7 @@ from collections.abc import Callable
 
 from playwright.sync_api import Page, expect
 
+from tests.browser.conftest import until_keys_count
 from tests.live import Site, wait_for
 
 COUNT = 200
@@ -38,7 +39,7 @@ def shown(page: Page) -> str:
 
 def accept(page: Page, image: str) -> None:
     """Press the key once the picture is there to be seen, and wait for what comes after it."""
-    page.wait_for_function("() => !clipsite.keys.held")
+    until_keys_count(page)
     page.keyboard.press("Enter")
     page.wait_for_function(
         "image => document.querySelector('#review input[name=image]')?.value !== image", arg=image

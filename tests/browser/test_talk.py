@@ -6,6 +6,7 @@ from collections.abc import Callable
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from tests.browser.conftest import until_keys_count
 from tests.browser.test_pages import problems
 from tests.live import Site
 
@@ -90,6 +91,7 @@ def test_in_review_comments_and_guidelines_are_one_key_away(
     assert not list(problems(page))
     page.keyboard.press("Escape")
     first = page.locator("#review").get_attribute("data-name")
+    until_keys_count(page)
     page.keyboard.press("ArrowRight")
     expect(page.locator("#review")).not_to_have_attribute("data-name", first)
     page.keyboard.press("h")

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, expect
 
 from gallery.decoding import SUFFIXES
-from tests.browser.conftest import log_in
+from tests.browser.conftest import log_in, until_keys_count
 from tests.live import Site, wait_for
 from tests.walk import Route, routes
 
@@ -439,6 +439,7 @@ def test_what_scripts_show_they_show_as_text(watch: Callable[..., Watched], ids:
 
     for key in ("1", "n", "s", "u", "Enter"):
         page.goto(f"{label_set}/review/")
+        until_keys_count(page)
         with page.expect_response(lambda answer: "/reviews/" in answer.url):
             page.keyboard.press(key)
         settled("#review")
