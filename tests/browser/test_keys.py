@@ -79,6 +79,7 @@ class Reviewer:
         self.said: list[tuple[int, str, str]] = []  # image, verdict or "undone", label
         self.answers: dict[int, tuple[str, str]] = {}
         page.goto(f"/label-sets/{label_set}/review/")
+        until_keys_count(page)
         rows = site.rows(
             "SELECT m.image_id, l.name FROM labeling_match m JOIN labeling_label l ON l.id = m.label_id "
             f"WHERE m.label_set_id = {label_set}"

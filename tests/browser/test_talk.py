@@ -53,6 +53,7 @@ def test_in_review_comments_and_guidelines_are_one_key_away(
     assert not [url for url in asked if url.endswith(("/comments/", "/guidelines/"))], "asked for when opened"
 
     # Everything by keys: open, name a member, send, see the number, resolve.
+    until_keys_count(page)
     page.keyboard.press("c")
     field = page.locator("#comment-text")
     expect(field).to_be_focused()
@@ -91,9 +92,9 @@ def test_in_review_comments_and_guidelines_are_one_key_away(
     assert not list(problems(page))
     page.keyboard.press("Escape")
     first = page.locator("#review").get_attribute("data-name")
-    until_keys_count(page)
     page.keyboard.press("ArrowRight")
     expect(page.locator("#review")).not_to_have_attribute("data-name", first)
+    until_keys_count(page)
     page.keyboard.press("h")
     expect(page.locator("#guidelines-dialog h3")).to_be_visible()
     assert len([url for url in asked if url.endswith("/guidelines/")]) == 1, "asked for once"

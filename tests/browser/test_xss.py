@@ -469,6 +469,7 @@ def test_what_scripts_show_they_show_as_text(watch: Callable[..., Watched], ids:
         page.get_by_role("button", name="Comment", exact=True).click()
     settled(".comment .mention")
     page.goto(f"{label_set}/review/?image={ids['images']}")
+    until_keys_count(page)
     page.keyboard.press("c")
     settled("#comments-dialog .comment .mention")
     page.keyboard.press("Escape")
