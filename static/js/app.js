@@ -135,6 +135,27 @@
     if (event.detail.target?.id === "main" && event.detail.shouldSwap) awaited.forEach((xhr) => xhr.abort());
   });
 
+  // An element that its own answer replaces can't ask again for what happens while that is on its way:
+  // its successor does, once it listens.
+  const missed = new Set();
+  const listeners = (root, name) => {
+    const those = `[hx-trigger*="${name}"]`;
+    return [root, ...root.querySelectorAll(those)].filter((one) => one.matches(those));
+  };
+  const isReplaced = (one) => {
+    const target = one.getAttribute("hx-target");
+    return (target ? document.querySelector(target) : one)?.contains(one);
+  };
+  const isDeaf = (one) => one.closest(".htmx-added") || (one.matches(".htmx-request") && isReplaced(one));
+  for (const name of ["images-added", "images-changed", "batches-changed"]) {
+    document.addEventListener(name, () => { if (listeners(document.body, name).some(isDeaf)) missed.add(name); }, true);
+  }
+  document.addEventListener("htmx:load", (event) => {
+    for (const name of [...missed]) {
+      if (listeners(event.detail.elt, name).length && missed.delete(name)) htmx.trigger(document.body, name);
+    }
+  });
+
   // What went wrong, in words, and with what. What is asked for over and over is made up for by the next try.
   const failed = (event, words) => {
     const { elt } = event.detail;

@@ -93,6 +93,42 @@ def test_an_answer_to_a_page_that_was_left_changes_nothing(open_page: Callable[.
     expect(page).to_have_title(re.compile("Members"))
 
 
+def kept_back(page: Page, address: str, act: Callable[[], object]) -> Callable[[], None]:
+    """Keep the answer that `act` makes the page ask for, as it is by then, until this is called."""
+    asked: list[Route] = []
+    page.route(re.compile(address), lambda route: asked.append(route), times=1)
+    act()
+    while not asked:
+        page.wait_for_timeout(10)
+    answer = asked[0].fetch()
+    return lambda: asked[0].fulfill(response=answer)
+
+
+def test_what_comes_while_it_is_asked_how_far_it_is_is_shown_too(open_page: Callable[..., Page]) -> None:
+    """The answer takes the place of what asked for it: that must not be the last that is heard of it."""
+    page = open_page()
+    new_project(page, "In between")
+    page.evaluate(DRAG, [1, 150, "#main"])
+    expect(page.locator(".tile.state-unreviewed")).to_have_count(1)
+    # Nothing goes on: it is asked once, when files come.
+    expect(page.locator("#progress[data-state=done]:not([hx-trigger*=every])")).to_have_count(1)
+    let_go = kept_back(page, "/progress/", lambda: page.evaluate("htmx.trigger('body', 'images-added')"))
+    page.evaluate(DRAG, [1, 160, "#main"])
+    finished(page, "1 added")
+    let_go()
+    expect(page.locator(".tile.state-unreviewed")).to_have_count(2)
+
+
+def test_what_comes_while_the_first_pictures_are_drawn_is_shown_too(open_page: Callable[..., Page]) -> None:
+    page = open_page()
+    gallery = new_project(page, "The first")
+    let_go = kept_back(page, re.escape(gallery), lambda: page.evaluate(DRAG, [1, 170, "#main"]))
+    page.evaluate(DRAG, [1, 180, "#main"])
+    expect(page.locator("#progress")).to_have_attribute("data-says", "2 images labelled")
+    let_go()
+    expect(page.locator(".tile.state-unreviewed")).to_have_count(2)
+
+
 def test_a_form_does_not_end_an_upload(open_page: Callable[..., Page]) -> None:
     page = open_page()
     new_project(page, "Renamed")
