@@ -1,5 +1,6 @@
 """Parquet, by pyarrow where that is installed: the native columns, and the pictures inside it if asked."""
 
+import io
 import json
 from collections.abc import Iterator
 from datetime import datetime
@@ -11,7 +12,6 @@ from django.core.exceptions import ValidationError
 from labeling.export_pictures import content
 from labeling.export_rows import Export, plain
 from labeling.export_table import FIGURES
-from labeling.export_zip import Sink
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -20,6 +20,25 @@ ROWS_A_GROUP = 10_000
 # A row group is held in memory until it is full: with pictures it ends earlier.
 BYTES_A_GROUP = 64 * 1024**2
 MISSING = "Parquet needs pyarrow, which is not installed on this site: pip install pyarrow."
+
+
+class Sink(io.RawIOBase):
+    """Holds what is written until it is taken on."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes] = []
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: bytes) -> int:
+        self.parts.append(bytes(data))
+        return len(data)
+
+    def taken(self) -> bytes:
+        block = b"".join(self.parts)
+        self.parts.clear()
+        return block
 
 
 def is_installed() -> bool:
