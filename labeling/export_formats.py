@@ -7,6 +7,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
+from json.encoder import encode_basestring
 from tempfile import TemporaryFile
 from typing import Any, NamedTuple
 from xml.sax.saxutils import escape, quoteattr
@@ -282,18 +283,16 @@ def coco_files(export: Export) -> list[File]:
     ids = {label: number for number, label in enumerate(export.labels, start=1)}
     categories = [{"id": 0, "name": "empty"}] + [{"id": pk, "name": name} for name, pk in ids.items()]
 
+    # Written out, both: an encoder takes longer for an image than all else does but its picture.
     def image(number: int, row: Row) -> str:
-        known = {"id": number, "file_name": row.file_name, "width": row.width, "height": row.height}
-        return dumps(known | {"sha256": row.sha256})
+        name, sha256 = encode_basestring(row.file_name), encode_basestring(row.sha256)
+        size = f'"width": {row.width}, "height": {row.height}'
+        return f'{{"id": {number}, "file_name": {name}, {size}, "sha256": {sha256}}}'
 
     def annotation(number: int, row: Row) -> str:
-        said = {
-            "id": number,
-            "image_id": number,
-            "category_id": ids[row.label] if row.label is not None else 0,
-        }
-        more = {"suggested": True, "score": row.probability} if row.is_suggestion else {}
-        return dumps(said | more)
+        category = ids[row.label] if row.label is not None else 0
+        more = f', "suggested": true, "score": {dumps(row.probability)}' if row.is_suggestion else ""
+        return f'{{"id": {number}, "image_id": {number}, "category_id": {category}{more}}}'
 
     def document(split: str | None) -> Text:
         yield f'{{"info": {{}}, "categories": {dumps(categories)}, "images": ['

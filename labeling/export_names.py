@@ -27,14 +27,14 @@ class FileNames:
         # Of a million names their hashes alone.
         self.taken: set[int] = set()
 
-    def of(self, pk: int, file_name: str, suffix: str = "") -> str:
-        """`suffix`: of the file that is stored, for a name that has none; or of what it is made into."""
+    def of(self, pk: int, file_name: str, stored: str = "") -> str:
+        """`stored`: the file, whose suffix a name gets that has none."""
         name = UNSAFE.sub("_", file_name.replace("\\", "/")).rstrip("/").rpartition("/")[2]
         if not name.strip(". "):
             name = f"image_{pk}"
         stem, own = os.path.splitext(name)
         if own.lower() not in SUFFIXES:
-            stem, own = name, suffix
+            stem, own = name, os.path.splitext(stored)[1]
         while not self._take(stem):
             stem = f"{stem}_{pk}"
         return stem + own

@@ -154,7 +154,7 @@ class Export:
         for table in self.tables():
             files = self._files(table["id"])
             unique = [
-                names.of(pk, name, os.path.splitext(files[pk][0])[1])
+                names.of(pk, name, files[pk][0])
                 for pk, name in zip(table["id"], table["file_name"], strict=True)
             ]
             if self.pictures and self.pictures.jpeg:
@@ -173,7 +173,7 @@ class Export:
         if self.pictures is None or not file:
             return "", form, 0
         # One that the site named itself: nothing has to be made safe.
-        path = os.path.join(settings.MEDIA_ROOT, file)
+        path = f"{settings.MEDIA_ROOT}{os.sep}{file}"
         try:
             return path, form, os.stat(path).st_size
         except FileNotFoundError:
