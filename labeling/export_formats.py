@@ -30,7 +30,7 @@ ALL_COLUMNS = (*COLUMNS, *MORE)
 
 Text = Iterator[str]
 # The name of a file, and what writes it.
-File = tuple[str, Callable[[], Text]]
+File = tuple[str, Callable[[], Iterator[str | bytes]]]
 
 
 class Format(NamedTuple):
@@ -71,7 +71,7 @@ def jsonl_files(export: Export) -> list[File]:
     return [("labels.jsonl", lambda: _texts(export, json_text))]
 
 
-def _texts(export: Export, write: export_helper.Write) -> Text:
+def _texts(export: Export, write: export_helper.Write) -> Iterator[str | bytes]:
     if export.pictures:
         return (write(export, table) for table in export.named_tables())
     return export_helper.texts(export, write)

@@ -38,7 +38,7 @@ Write = Callable[[Export, Columns], str]
 _place = threading.Lock()
 
 
-def texts(export: Export, write: Write) -> Iterator[str]:
+def texts(export: Export, write: Write) -> Iterator[str | bytes]:
     """What `write` makes of the tables of an export, in their order."""
     tables = export.tables()
     for number, table in enumerate(tables, start=1):
@@ -57,7 +57,7 @@ def texts(export: Export, write: Write) -> Iterator[str]:
         _place.release()
 
 
-def _by_two(export: Export, write: Write, connection: Connection, after: int) -> Iterator[str]:
+def _by_two(export: Export, write: Write, connection: Connection, after: int) -> Iterator[str | bytes]:
     pairs = _pairs(export, after)
     pair = next(pairs, None)
     while pair and not _is_there(connection):
@@ -141,11 +141,11 @@ def _ask(connection: Connection, what: Part | bytes) -> None:
         connection.close()
 
 
-def _answer(connection: Connection) -> str | None:
+def _answer(connection: Connection) -> bytes | None:
     """None where the helper is gone, or given up."""
     try:
         if connection.poll(SECONDS_A_PART):
-            return connection.recv_bytes().decode()
+            return connection.recv_bytes()
     except (EOFError, OSError):
         pass
     connection.close()

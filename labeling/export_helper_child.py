@@ -1,5 +1,6 @@
 """The second process that writes a long table. It is told of an export, then asked for parts of it."""
 
+import gc
 import signal
 import sys
 from multiprocessing.connection import Connection
@@ -12,6 +13,9 @@ def main(connection: Connection) -> None:
         signal.signal(number, signal.SIG_IGN)
     django.setup()
     from labeling.export_helper import text, unpacked
+
+    # What was imported stays: not to be gone over for each part.
+    gc.freeze()
 
     try:
         export, write = unpacked(connection.recv())

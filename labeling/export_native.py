@@ -4,7 +4,6 @@ A million rows take a few seconds so; a csv.writer or json.dumps for each takes 
 """
 
 import re
-from collections import defaultdict
 from collections.abc import Callable, Sequence
 from json.encoder import encode_basestring
 from typing import Any
@@ -98,10 +97,11 @@ def _reviews(reviews: QuerySet[Review], ids: Sequence[int], names: Names) -> lis
     image_ids, *who_what, dates = told(reviews, ids, names)
     keys = list(zip(*who_what, strict=True))
     heads = {key: _head(*key) for key in set(keys)}
-    found = defaultdict(list)
+    found: dict[int, str] = {}
     for image_id, key, at in zip(image_ids, keys, dates, strict=True):
-        found[image_id].append(f'{heads[key]}{at}"}}')
-    return [", ".join(found[pk]) for pk in ids]
+        said = f'{heads[key]}{at}"}}'
+        found[image_id] = f"{found[image_id]}, {said}" if image_id in found else said
+    return [found.get(pk, "") for pk in ids]
 
 
 def _head(user: str | None, label: str, verdict: str) -> str:

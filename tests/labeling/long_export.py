@@ -87,7 +87,7 @@ def _wait_for_the_helper() -> None:
     """These exports would be over before it has begun."""
     is_there, answer = export_helper._is_there, export_helper._answer
 
-    def noted(connection: Connection) -> str | None:
+    def noted(connection: Connection) -> bytes | None:
         text = answer(connection)
         answers.append(text is not None)
         return text
