@@ -1,11 +1,13 @@
 """What README.md and .env.example say is there, and what is there is said."""
 
 import re
+import tomllib
 from pathlib import Path
 
 import pytest
 from django.core.management import get_commands, load_command_class
 
+import clipsite
 from tests.test_settings import ROOT, SETTINGS, settings_under
 
 README = (ROOT / "README.md").read_text()
@@ -18,6 +20,12 @@ FILE = re.compile(r"[\w.-]+(?:/[\w.-]+)*/?")
 ENDINGS = {".py", ".md", ".txt", ".toml", ".yml", ".yaml", ".png", ".webp", ".example", ".sh"}
 # Made by the first command, and so no part of the repository.
 MADE = {"data/"}
+
+
+def test_the_site_its_client_and_the_changelog_are_of_one_version() -> None:
+    [newest, *_] = re.findall(r"^## ([\d.]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    client = tomllib.loads((ROOT / "client" / "pyproject.toml").read_text())
+    assert clipsite.__version__ == client["project"]["version"] == newest
 
 
 def test_settings_reads_variables() -> None:
