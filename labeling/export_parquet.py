@@ -22,25 +22,6 @@ BYTES_A_GROUP = 64 * 1024**2
 MISSING = "Parquet needs pyarrow, which is not installed on this site: pip install pyarrow."
 
 
-class Sink(io.RawIOBase):
-    """Holds what is written until it is taken on."""
-
-    def __init__(self) -> None:
-        self.parts: list[bytes] = []
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: bytes) -> int:
-        self.parts.append(bytes(data))
-        return len(data)
-
-    def taken(self) -> bytes:
-        block = b"".join(self.parts)
-        self.parts.clear()
-        return block
-
-
 def is_installed() -> bool:
     return find_spec("pyarrow") is not None
 
@@ -75,13 +56,21 @@ def _parts(export: Export) -> Iterator[bytes]:
     import pyarrow as pa
     from pyarrow import parquet
 
-    out, schema = Sink(), _schema(export)
+    out, schema = io.BytesIO(), _schema(export)
     with parquet.ParquetWriter(pa.PythonFile(out, mode="w"), schema) as writer:
-        yield out.taken()
+        yield _taken(out)
         for group in _groups(export):
             writer.write_table(pa.Table.from_pylist(group, schema), row_group_size=ROWS_A_GROUP)
-            yield out.taken()
-    yield out.taken()
+            yield _taken(out)
+    yield _taken(out)
+
+
+def _taken(out: io.BytesIO) -> bytes:
+    """What was written; it is empty then. The writer counts by itself how far it is."""
+    block = out.getvalue()
+    out.seek(0)
+    out.truncate()
+    return block
 
 
 def _groups(export: Export) -> Iterator[list[dict[str, Any]]]:
