@@ -39,7 +39,7 @@ _place = threading.Lock()
 
 
 def texts(export: Export, write: Write) -> Iterator[str | bytes]:
-    """What `write` makes of the tables of an export, in their order."""
+    """What `write` makes of the tables of an export, in their order; in UTF-8 where a helper wrote it."""
     tables = export.tables()
     for number, table in enumerate(tables, start=1):
         yield write(export, table)
