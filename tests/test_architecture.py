@@ -137,7 +137,7 @@ def test_imports_lead_from_pages_to_doors_to_rows_and_never_back() -> None:
         ["export_formats"],
         ["export_parquet", "export_helper_child"],
         ["export_helper"],
-        ["export_pictures", "export_native"],
+        ["export_pictures", "export_native", "export_json"],
         ["export_rows"],
         ["export_table"],
         ["saved_views"],
